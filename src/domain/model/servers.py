@@ -1,0 +1,154 @@
+"""MCP servers: what they are started from, and the one record of how each is."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NewType
+
+import msgspec
+
+from domain.errors import Conflict, NotFound, Unavailable
+from domain.model.callers import CallerId
+
+ServerName = NewType("ServerName", str)
+SERVER_NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,31}$"
+
+
+class ServerNotFound(NotFound):
+    """No server has this name."""
+
+
+class ServerExists(Conflict):
+    """Another server has this name."""
+
+
+class ServerNotRemovable(Conflict):
+    """The server comes from a file or is bundled: it is removed there, not here."""
+
+
+class ServerDown(Unavailable):
+    """The server cannot take calls now; the reason says why and `retry_after` when to ask again."""
+
+
+class StartPolicy(StrEnum):
+    """EAGER starts with the system, LAZY on first use, DISABLED never."""
+
+    EAGER = "eager"
+    LAZY = "lazy"
+    DISABLED = "disabled"
+
+
+class Origin(StrEnum):
+    """Who named the server."""
+
+    BUNDLED = "bundled"
+    FILE = "file"
+    API = "api"
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A program on this machine that speaks MCP over its standard input and output.
+
+    `env` is added to the stated list of inherited variables; its values may be secrets.
+    """
+
+    command: str
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)
+    cwd: str | None = None
+
+
+class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to run under a name."""
+
+    name: ServerName
+    recipe: Command
+    start: StartPolicy = StartPolicy.EAGER
+    origin: Origin = Origin.API
+    owner: CallerId
+    probe_timeout: timedelta = timedelta(seconds=10)
+    # From the spawn on, boot included: measured boots take up to 4.4 s (python-sdk uses 10 s).
+    start_timeout: timedelta = timedelta(seconds=60)
+    # A cold `npx` or `uvx` downloads its package first.
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the recipe in hex: what is learned of a server is kept under it."""
+        return hashlib.sha256(msgspec.json.encode(self.recipe, order="sorted")).hexdigest()
+
+
+class ServerState(StrEnum):
+    """Where a server's life stands."""
+
+    IDLE = "idle"
+    STARTING = "starting"
+    READY = "ready"
+    DEGRADED = "degraded"
+    BACKING_OFF = "backing_off"
+    QUARANTINED = "quarantined"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    DISABLED = "disabled"
+
+
+_S = ServerState
+SERVER_TRANSITIONS: Mapping[ServerState, frozenset[ServerState]] = MappingProxyType(
+    {
+        _S.IDLE: frozenset({_S.STARTING, _S.STOPPED}),
+        _S.STARTING: frozenset({_S.READY, _S.BACKING_OFF, _S.QUARANTINED, _S.STOPPING}),
+        _S.READY: frozenset({_S.DEGRADED, _S.BACKING_OFF, _S.QUARANTINED, _S.STOPPING}),
+        _S.DEGRADED: frozenset({_S.READY, _S.BACKING_OFF, _S.QUARANTINED, _S.STOPPING}),
+        _S.BACKING_OFF: frozenset({_S.STARTING, _S.STOPPED}),
+        _S.QUARANTINED: frozenset({_S.STARTING, _S.STOPPED}),
+        _S.STOPPING: frozenset({_S.STOPPED, _S.IDLE}),
+        _S.STOPPED: frozenset({_S.STARTING, _S.IDLE}),
+        _S.DISABLED: frozenset({_S.STARTING}),
+    }
+)
+
+SERVING = frozenset({_S.READY, _S.DEGRADED})
+HEALTHY = frozenset({_S.READY, _S.IDLE})
+
+
+class StartFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """The last thing that went wrong: in which stage (`launch`, `handshake`, `listing`, `run`)."""
+
+    stage: str
+    message: str
+    at: datetime
+
+
+class Era(StrEnum):
+    """Which family of protocol revisions a server speaks (MCP basic/versioning)."""
+
+    MODERN = "modern"
+    LEGACY = "legacy"
+
+
+class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The one record of how a server is; health, mesh and status are views of it.
+
+    `failures` counts failed lives in a row and falls back to 0 after a stable run;
+    `restarts` counts lives after the first. `retry_at` is set while backing off or quarantined.
+    """
+
+    spec: ServerSpec
+    state: ServerState
+    since: datetime
+    reason: str = ""
+    last_failure: StartFailure | None = None
+    last_ok: datetime | None = None
+    ready_at: datetime | None = None
+    retry_at: datetime | None = None
+    failures: int = 0
+    starts: int = 0
+    pid: int | None = None
+    era: Era | None = None
+    protocol_version: str | None = None
+
+    @property
+    def restarts(self) -> int:
+        """Lives after the first."""
+        return max(0, self.starts - 1)

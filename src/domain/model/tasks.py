@@ -1,0 +1,205 @@
+"""Tasks: work that must not be lost, and its life cycle as a table."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, NewType
+
+import msgspec
+
+from domain.errors import Conflict, NotFound
+from domain.model.agents import AgentId
+from domain.model.callers import CallerId
+from domain.model.conversations import ConversationId, Message
+
+TaskId = NewType("TaskId", str)
+WorkerId = NewType("WorkerId", str)
+
+
+class TaskNotFound(NotFound):
+    """No task has this id."""
+
+
+class TaskFinished(Conflict):
+    """The task has ended: nothing about it can change any more."""
+
+
+class StaleAttempt(Conflict):
+    """The attempt that wants to write is not the task's present one, or the task has ended.
+
+    A worker that was frozen past its lease meets this when it thaws: its work no longer counts.
+    """
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands. WAITING: for a decision by a person."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TASK_TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = MappingProxyType(
+    {
+        TaskStatus.QUEUED: frozenset({TaskStatus.RUNNING, TaskStatus.CANCELLED}),
+        TaskStatus.RUNNING: frozenset(
+            {
+                TaskStatus.RUNNING,  # reclaimed after a lost lease: the next attempt
+                TaskStatus.QUEUED,  # retried later, or handed back by a draining worker
+                TaskStatus.WAITING,
+                TaskStatus.SUCCEEDED,
+                TaskStatus.FAILED,
+                TaskStatus.CANCELLED,
+            }
+        ),
+        TaskStatus.WAITING: frozenset(
+            {TaskStatus.QUEUED, TaskStatus.FAILED, TaskStatus.CANCELLED}
+        ),
+        TaskStatus.SUCCEEDED: frozenset(),
+        TaskStatus.FAILED: frozenset(),
+        TaskStatus.CANCELLED: frozenset(),
+    }
+)
+
+FINISHED = frozenset(status for status, following in TASK_TRANSITIONS.items() if not following)
+
+
+class ToolPayload(
+    msgspec.Struct, frozen=True, kw_only=True, tag="tool", tag_field="type",
+    forbid_unknown_fields=True,
+):
+    """One tool call. `idempotent` true allows a repeat after a worker died in mid-call."""
+
+    server: str
+    tool: str
+    arguments: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    idempotent: bool | None = None
+
+
+class AgentPayload(
+    msgspec.Struct, frozen=True, kw_only=True, tag="agent", tag_field="type",
+    forbid_unknown_fields=True,
+):
+    """One turn of an agent. Without a conversation the turn stands alone."""
+
+    agent: AgentId
+    message: str
+    conversation_id: ConversationId | None = None
+    model: str | None = None
+
+
+Payload = ToolPayload | AgentPayload
+
+
+class TaskType(StrEnum):
+    """What the payload is: the tag of its Struct."""
+
+    TOOL = "tool"
+    AGENT = "agent"
+
+
+class TaskError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a task failed.
+
+    `reason` is stable and for programs: `tool-error`, `indeterminate`, `worker-lost`,
+    `deadline`, `cancelled`, or a failure's kind. `message` is for people.
+    """
+
+    reason: str
+    message: str
+
+
+class TaskProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the work is, in the tool's own unit."""
+
+    progress: float
+    total: float | None = None
+    message: str | None = None
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of work.
+
+    `attempt` counts claims: 0 before the first; it fences every write of a worker.
+    `lease_until` is when the worker must have shown life; all times are the store's clock's.
+    """
+
+    task_id: TaskId
+    task_type: TaskType
+    status: TaskStatus
+    payload: Payload
+    priority: int = 0
+    owner: CallerId
+    conversation_id: ConversationId | None = None
+    attempt: int = 0
+    max_attempts: int = 3
+    run_at: datetime
+    deadline_at: datetime | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    worker: WorkerId | None = None
+    lease_until: datetime | None = None
+    progress: TaskProgress | None = None
+    result: Any = None
+    error: TaskError | None = None
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker's claim on one attempt of a task: the fence of its writes."""
+
+    task_id: TaskId
+    attempt: int
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a task ended. `status` is one of FINISHED; `result` is JSON."""
+
+    status: TaskStatus
+    result: Any = None
+    error: TaskError | None = None
+
+
+class EventKind(StrEnum):
+    """What happened in a task. START to ERROR are the words of the event stream."""
+
+    START = "start"
+    TEXT = "text"
+    STEP = "step"
+    TOOL_CALL = "tool_call"
+    TOOL_RESULT = "tool_result"
+    PROGRESS = "progress"
+    RETRY = "retry"
+    DONE = "done"
+    ERROR = "error"
+
+
+class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event before it has its place."""
+
+    kind: EventKind
+    data: Mapping[str, Any]
+
+
+class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event at its place: `seq` counts from 1 without gaps in its task."""
+
+    task_id: TaskId
+    seq: int
+    attempt: int
+    kind: EventKind
+    data: Mapping[str, Any]
+    at: datetime
+
+
+class TurnStep(msgspec.Struct, frozen=True, kw_only=True):
+    """The data of a STEP event: messages that a finished step of a turn adds to its history."""
+
+    messages: tuple[Message, ...]
+    input_tokens: int = 0
+    output_tokens: int = 0
