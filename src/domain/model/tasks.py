@@ -56,9 +56,7 @@ TASK_TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = MappingProxyType(
                 TaskStatus.CANCELLED,
             }
         ),
-        TaskStatus.WAITING: frozenset(
-            {TaskStatus.QUEUED, TaskStatus.FAILED, TaskStatus.CANCELLED}
-        ),
+        TaskStatus.WAITING: frozenset({TaskStatus.QUEUED, TaskStatus.FAILED, TaskStatus.CANCELLED}),
         TaskStatus.SUCCEEDED: frozenset(),
         TaskStatus.FAILED: frozenset(),
         TaskStatus.CANCELLED: frozenset(),
@@ -69,7 +67,11 @@ FINISHED = frozenset(status for status, following in TASK_TRANSITIONS.items() if
 
 
 class ToolPayload(
-    msgspec.Struct, frozen=True, kw_only=True, tag="tool", tag_field="type",
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag="tool",
+    tag_field="type",
     forbid_unknown_fields=True,
 ):
     """One tool call. `idempotent` true allows a repeat after a worker died in mid-call."""
@@ -81,7 +83,11 @@ class ToolPayload(
 
 
 class AgentPayload(
-    msgspec.Struct, frozen=True, kw_only=True, tag="agent", tag_field="type",
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag="agent",
+    tag_field="type",
     forbid_unknown_fields=True,
 ):
     """One turn of an agent. Without a conversation the turn stands alone."""

@@ -1,8 +1,8 @@
 """The system's rows, changed in transactions that the services can see."""
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -199,9 +199,7 @@ class TaskQueue(Protocol):
         """
         ...
 
-    async def heartbeat(
-        self, worker: WorkerId, lease: timedelta, holds: tuple[Hold, ...]
-    ) -> Pulse:
+    async def heartbeat(self, worker: WorkerId, lease: timedelta, holds: tuple[Hold, ...]) -> Pulse:
         """Renew the leases of all `holds` at once; say which are lost and which to cancel."""
         ...
 

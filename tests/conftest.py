@@ -1,0 +1,9 @@
+"""What every test shares."""
+
+import pytest
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Async tests run on asyncio, the loop that the system runs on."""
+    return "asyncio"
