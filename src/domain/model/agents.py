@@ -46,6 +46,13 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
 
+    def may_use(self, full_name: str) -> bool:
+        """Whether one of its `tools` selects the tool of this full name."""
+        return any(
+            full_name.startswith(chosen[:-1]) if chosen.endswith("*") else full_name == chosen
+            for chosen in self.tools
+        )
+
 
 class AgentStatus(StrEnum):
     """ACTIVE: its model and all its tools are available now."""

@@ -90,12 +90,16 @@ class AgentPayload(
     tag_field="type",
     forbid_unknown_fields=True,
 ):
-    """One turn of an agent. Without a conversation the turn stands alone."""
+    """One turn of an agent. Without a conversation the turn stands alone.
+
+    `interactive` says that somebody waits: a failing model then ends the task at once.
+    """
 
     agent: AgentId
     message: str
     conversation_id: ConversationId | None = None
     model: str | None = None
+    interactive: bool = False
 
 
 Payload = ToolPayload | AgentPayload

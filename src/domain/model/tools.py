@@ -33,6 +33,10 @@ class PeerRefused(Unavailable):
         self.data = data
 
 
+class AnswerMalformed(Unavailable):
+    """The server answered a call with something that is no tool result."""
+
+
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """A tool on offer.
 

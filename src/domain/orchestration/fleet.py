@@ -1,0 +1,154 @@
+"""All servers of this system: what is to run, its runners, and what they offer."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+
+from domain.model.servers import (
+    Origin,
+    ServerExists,
+    ServerName,
+    ServerNotFound,
+    ServerNotRemovable,
+    ServerRecord,
+    ServerSpec,
+    ServerState,
+    StartPolicy,
+)
+from domain.model.tools import Tool
+from domain.orchestration.catalogue import Catalogue
+from domain.orchestration.runner import Definitions, Parts, Runner
+from domain.ports.mcp import Traffic
+from domain.ports.schemas import SchemaCompiler
+from domain.ports.storage import StorageUnavailable, Transactions
+
+logger = logging.getLogger(__name__)
+
+_OFFERING = frozenset(ServerState) - {
+    ServerState.DISABLED,
+    ServerState.STOPPING,
+    ServerState.STOPPED,
+}
+
+
+class Fleet:
+    """Runs the given specs and those kept in the store."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        transactions: Transactions,
+        compiler: SchemaCompiler,
+        given: Iterable[ServerSpec],
+    ) -> None:
+        self._parts = parts
+        self._transactions = transactions
+        self._given = tuple(given)
+        self._runners: dict[ServerName, Runner] = {}
+        self._saves: set[asyncio.Task[None]] = set()
+        self.catalogue = Catalogue(compiler)
+        self.started = False
+
+    async def start(self) -> None:
+        """End what an earlier life left, then begin every eager server; waits for none of them."""
+        await self._parts.launcher.sweep()
+        async with self._transactions.read() as transaction:
+            kept = await transaction.servers.list()
+            specs = {spec.name: spec for spec in (*kept, *self._given)}
+            known = {
+                spec.name: await transaction.servers.known_tools(spec.digest)
+                for spec in specs.values()
+            }
+        for spec in kept:
+            if specs[spec.name] is not spec:
+                logger.warning("%s: the entry of the file hides the one kept", spec.name)
+        for spec in specs.values():
+            self._enlist(spec, known[spec.name])
+        self.started = True
+
+    async def stop(self) -> None:
+        """End every server at the same time; on return nothing of them is left."""
+        self.started = False
+        runners = self._runners.values()
+        await asyncio.gather(*(runner.stop("the system is stopping") for runner in runners))
+        if self._saves:
+            await asyncio.wait(self._saves)
+
+    def _enlist(self, spec: ServerSpec, known: Definitions) -> Runner:
+        async def listed(definitions: Definitions) -> None:
+            self.catalogue.put(spec.name, definitions)
+            save = asyncio.create_task(self._save(spec, definitions))
+            self._saves.add(save)
+            save.add_done_callback(self._saves.discard)
+
+        runner = Runner(spec, self._parts, listed)
+        self._runners[spec.name] = runner
+        if known:
+            self.catalogue.put(spec.name, known)
+        if spec.start is StartPolicy.EAGER:
+            runner.start()
+        return runner
+
+    async def _save(self, spec: ServerSpec, definitions: Definitions) -> None:
+        try:
+            async with self._transactions.begin() as transaction:
+                await transaction.servers.keep_tools(spec.digest, definitions)
+        except StorageUnavailable as failure:
+            logger.warning("%s: its tools were not kept: %s", spec.name, failure.message)
+
+    async def add(self, spec: ServerSpec) -> ServerRecord:
+        """Keep a new spec and begin it. Raises ServerExists."""
+        if spec.name in self._runners:
+            raise ServerExists(f"A server {spec.name!r} exists already.", server=spec.name)
+        async with self._transactions.begin() as transaction:
+            await transaction.servers.add(spec)
+            known = await transaction.servers.known_tools(spec.digest)
+        return self._enlist(spec, known).record
+
+    async def remove(self, name: ServerName) -> None:
+        """End a server that came by the API and forget it. Raises ServerNotRemovable."""
+        runner = self.runner(name)
+        spec = runner.record.spec
+        if spec.origin is not Origin.API:
+            where = "a file" if spec.origin is Origin.FILE else "this system itself"
+            raise ServerNotRemovable(
+                f"The server {name!r} comes from {where} and cannot be removed here.", server=name
+            )
+        async with self._transactions.begin() as transaction:
+            await transaction.servers.remove(name)
+        await runner.stop("removed")
+        self._runners.pop(name, None)
+        self.catalogue.drop(name)
+
+    def runner(self, name: str) -> Runner:
+        """Raises ServerNotFound."""
+        runner = self._runners.get(ServerName(name))
+        if runner is None:
+            raise ServerNotFound(f"There is no server {name!r}.", server=name)
+        return runner
+
+    def records(self) -> tuple[ServerRecord, ...]:
+        """How all servers are now, by name."""
+        return tuple(self._runners[name].record for name in sorted(self._runners))
+
+    def traffic(self) -> Mapping[ServerName, Traffic]:
+        """Counts of the sessions that are open."""
+        return {
+            name: runner.session.traffic
+            for name, runner in sorted(self._runners.items())
+            if runner.session is not None
+        }
+
+    def tools(self, server: str | None = None) -> tuple[Tool, ...]:
+        """Tools on offer by full name, of all servers or of one. Raises ServerNotFound."""
+        if server is None:
+            runners = [self._runners[name] for name in sorted(self._runners)]
+        else:
+            runners = [self.runner(server)]
+        offered = (
+            tool
+            for runner in runners
+            if runner.record.state in _OFFERING
+            for tool in self.catalogue.of(runner.record.spec.name)
+        )
+        return tuple(sorted(offered, key=lambda tool: tool.full_name))

@@ -1,0 +1,242 @@
+"""What callers may do with servers and their tools."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from domain.errors import Invalid
+from domain.model.callers import Caller, Scope
+from domain.model.servers import Era, ServerName, ServerRecord, ServerSpec
+from domain.model.tools import (
+    AnswerMalformed,
+    ArgumentsInvalid,
+    CallInterrupted,
+    PeerRefused,
+    Tool,
+    ToolNotFound,
+    ToolResult,
+)
+from domain.orchestration.catalogue import Entry
+from domain.orchestration.fleet import Fleet
+from domain.orchestration.runner import Runner
+from domain.ports.mcp import ProgressSink, SessionClosed, Traffic
+from domain.ports.system import Clock
+
+LONGEST_CALL = timedelta(hours=1)
+_FORWARDED = ("tools/", "resources/", "prompts/")
+_NOT_FORWARDED = frozenset({"resources/subscribe", "resources/unsubscribe"})
+_UNSET = msgspec.Raw(b"")
+
+
+class MethodNotAllowed(Invalid):
+    """The method is not one that callers may send to a server."""
+
+
+class _CallResult(msgspec.Struct, frozen=True):
+    content: msgspec.Raw = msgspec.Raw(b"[]")
+    structuredContent: msgspec.Raw = _UNSET  # noqa: N815 - the protocol's own name
+    isError: bool = False  # noqa: N815 - the protocol's own name
+
+
+_decode_result = msgspec.json.Decoder(_CallResult).decode
+
+
+class McpService:
+    """Servers as callers see them, and calls of their tools."""
+
+    def __init__(self, fleet: Fleet, clock: Clock) -> None:
+        self._fleet = fleet
+        self._clock = clock
+
+    @property
+    def started(self) -> bool:
+        """Whether the servers were begun and are not being ended."""
+        return self._fleet.started
+
+    def records(self) -> tuple[ServerRecord, ...]:
+        """How all servers are now, by name."""
+        return self._fleet.records()
+
+    def record(self, name: str) -> ServerRecord:
+        """Raises ServerNotFound."""
+        return self._fleet.runner(name).record
+
+    def log_tail(self, name: str) -> tuple[str, ...]:
+        """The last lines of a server's diagnostics. Raises ServerNotFound."""
+        return self._fleet.runner(name).log_tail()
+
+    def traffic(self) -> Mapping[ServerName, Traffic]:
+        """Counts of the sessions that are open."""
+        return self._fleet.traffic()
+
+    def tools(self, server: str | None = None) -> tuple[Tool, ...]:
+        """Tools on offer by full name, of all servers or of one. Raises ServerNotFound."""
+        return self._fleet.tools(server)
+
+    def find(self, full_name: str) -> Tool:
+        """A tool by its full name. Raises ToolNotFound."""
+        entry = self._fleet.catalogue.find(full_name)
+        if entry is None:
+            raise ToolNotFound(f"There is no tool {full_name!r}.", tool=full_name)
+        return entry.tool
+
+    async def add(self, caller: Caller, spec: ServerSpec) -> ServerRecord:
+        """Keep a new server and begin it. It runs code: ADMIN. Raises ServerExists."""
+        caller.require(Scope.ADMIN)
+        return await self._fleet.add(spec)
+
+    async def remove(self, caller: Caller, name: ServerName) -> None:
+        """End a server and forget it. Raises ServerNotFound, ServerNotRemovable."""
+        caller.require(Scope.ADMIN)
+        await self._fleet.remove(name)
+
+    async def start_server(self, caller: Caller, name: str) -> ServerRecord:
+        """Begin a life unless one is under way; returns without waiting for it."""
+        caller.require(Scope.ADMIN)
+        runner = self._fleet.runner(name)
+        runner.start()
+        return runner.record
+
+    async def stop_server(self, caller: Caller, name: str) -> ServerRecord:
+        """End a server until it is started again."""
+        caller.require(Scope.ADMIN)
+        runner = self._fleet.runner(name)
+        await runner.stop("stopped on request")
+        return runner.record
+
+    async def restart_server(self, caller: Caller, name: str) -> ServerRecord:
+        """End a server and begin it again."""
+        caller.require(Scope.ADMIN)
+        runner = self._fleet.runner(name)
+        await runner.stop("restarted on request")
+        runner.start()
+        return runner.record
+
+    async def call_tool(  # noqa: PLR0913 - a call is all of this
+        self,
+        caller: Caller,
+        server: str,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        timeout: timedelta,  # noqa: ASYNC109 - one deadline travels down to the server
+        progress: ProgressSink | None = None,
+    ) -> ToolResult:
+        """Call a tool once; never repeats a call.
+
+        Raises:
+            ServerNotFound, ToolNotFound, ArgumentsInvalid: nothing was sent.
+            ServerDown: nothing was sent; at once, also while the server backs off.
+            CallTimedOut, CallInterrupted: the call may have had an effect.
+            PeerRefused, AnswerMalformed: the server answered otherwise than with a result.
+        """
+        begun = self._clock.monotonic()
+        raw = await self._call(caller, server, tool, arguments, timeout, progress)
+        try:
+            result = _decode_result(raw)
+        except msgspec.DecodeError as error:
+            raise AnswerMalformed(
+                f"The server {server!r} answered {tool!r} with something that is no tool result.",
+                server=server,
+                tool=tool,
+            ) from error
+        structured = result.structuredContent
+        return ToolResult(
+            content=result.content,
+            structured_content=None if structured is _UNSET else structured,
+            is_error=result.isError,
+            duration_ms=round((self._clock.monotonic() - begun) * 1000, 3),
+        )
+
+    async def execute(
+        self,
+        caller: Caller,
+        server: str,
+        method: str,
+        params: Mapping[str, Any],
+        *,
+        timeout: timedelta,  # noqa: ASYNC109 - one deadline travels down to the server
+    ) -> msgspec.Raw:
+        """Send one of the allowed methods and return the result's JSON text.
+
+        `tools/call` takes the ordinary path with all its checks. Raises as `call_tool`, and
+        MethodNotAllowed.
+        """
+        if method == "tools/call":
+            tool, arguments = params.get("name"), params.get("arguments", {})
+            if not isinstance(tool, str) or not isinstance(arguments, dict):
+                raise Invalid("tools/call needs a name and an arguments object in params.")
+            return await self._call(caller, server, tool, arguments, timeout, None)
+        allowed = method.startswith(_FORWARDED) or method in {"completion/complete", "ping"}
+        if not allowed or method in _NOT_FORWARDED:
+            raise MethodNotAllowed(f"The method {method!r} cannot be sent to a server.")
+        caller.require(Scope.TOOLS)
+        deadline = self._clock.monotonic() + timeout.total_seconds()
+        runner = self._fleet.runner(server)
+        session = await runner.serving(deadline)
+        if method == "ping" and session.peer.era is Era.MODERN:
+            # Modern revisions have no ping; discovery is their cheap, mandatory answer.
+            await self._ask(runner, "server/discover", {}, deadline, None)
+            return msgspec.Raw(b"{}")
+        return await self._ask(runner, method, params, deadline, None)
+
+    async def _call(  # noqa: PLR0913, PLR0917 - a call is all of this
+        self,
+        caller: Caller,
+        server: str,
+        tool: str,
+        arguments: Mapping[str, Any],
+        timeout: timedelta,  # noqa: ASYNC109 - one deadline travels down to the server
+        progress: ProgressSink | None,
+    ) -> msgspec.Raw:
+        caller.require(Scope.TOOLS)
+        deadline = self._clock.monotonic() + timeout.total_seconds()
+        runner = self._fleet.runner(server)
+        entry = self._fleet.catalogue.get(ServerName(server), tool)
+        if entry is None:
+            entry = await self._listed_entry(runner, server, tool, deadline)
+        fault = entry.check.first_fault(arguments)
+        if fault is not None:
+            where = fault.path or "the arguments"
+            raise ArgumentsInvalid(f"{where}: {fault.message}", path=fault.path, tool=tool)
+        params = {"name": tool, "arguments": arguments}
+        return await self._ask(runner, "tools/call", params, deadline, progress)
+
+    async def _listed_entry(self, runner: Runner, server: str, tool: str, deadline: float) -> Entry:
+        """An unlisted tool may belong to a server that has not come up yet."""
+        await runner.serving(deadline)
+        entry = self._fleet.catalogue.get(ServerName(server), tool)
+        if entry is None:
+            raise ToolNotFound(
+                f"The server {server!r} has no tool {tool!r}.", server=server, tool=tool
+            )
+        return entry
+
+    async def _ask(
+        self,
+        runner: Runner,
+        method: str,
+        params: Mapping[str, Any],
+        deadline: float,
+        progress: ProgressSink | None,
+    ) -> msgspec.Raw:
+        session = runner.session or await runner.serving(deadline)
+        left = timedelta(seconds=max(0.0, deadline - self._clock.monotonic()))
+        try:
+            result = await session.request(method, params, timeout=left, progress=progress)
+        except SessionClosed as failure:
+            if not failure.sent:
+                raise runner.down() from failure
+            record = runner.record
+            raise CallInterrupted(
+                f"The server {record.spec.name!r} ended during the call: "
+                f"{record.reason or failure.message}.",
+                server=record.spec.name,
+            ) from failure
+        except PeerRefused:
+            runner.answered()
+            raise
+        runner.answered()
+        return result

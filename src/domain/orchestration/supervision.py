@@ -1,0 +1,118 @@
+"""The rules of a server's life: from a record and an event to the next record, time given."""
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from domain.model.servers import (
+    SERVER_TRANSITIONS,
+    ServerRecord,
+    ServerSpec,
+    ServerState,
+    StartFailure,
+    StartPolicy,
+)
+from domain.ports.mcp import Peer
+
+
+class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """When a failed server is started again.
+
+    The n-th failure in a row waits `first_delay` * 2**(n-1), at most `longest_delay`, spread by
+    `jitter` (0.2: up to a fifth less or more). From `quarantine_after` failures in a row on it
+    waits `quarantine` between tries. A life of `stable_after` starts the count anew.
+    """
+
+    first_delay: timedelta = timedelta(milliseconds=500)
+    longest_delay: timedelta = timedelta(seconds=30)
+    jitter: float = 0.2
+    quarantine_after: int = 8
+    quarantine: timedelta = timedelta(minutes=5)
+    stable_after: timedelta = timedelta(seconds=60)
+
+
+class IllegalTransition(RuntimeError):
+    """A programming error: the table does not know this way."""
+
+
+def new_record(spec: ServerSpec, now: datetime) -> ServerRecord:
+    """The record of a server that was never started."""
+    if spec.start is StartPolicy.DISABLED:
+        return ServerRecord(
+            spec=spec, state=ServerState.DISABLED, since=now, reason="disabled by its entry"
+        )
+    return ServerRecord(spec=spec, state=ServerState.IDLE, since=now)
+
+
+def enter(
+    record: ServerRecord, state: ServerState, now: datetime, reason: str = "", **changes: object
+) -> ServerRecord:
+    """The record after it went to `state`; raises IllegalTransition where the table forbids it."""
+    if state not in SERVER_TRANSITIONS[record.state]:
+        raise IllegalTransition(f"{record.spec.name}: {record.state} -> {state}")
+    return msgspec.structs.replace(
+        record, state=state, since=now, reason=reason, retry_at=None, **changes
+    )
+
+
+def starting(record: ServerRecord, now: datetime) -> ServerRecord:
+    """A new life begins."""
+    return enter(
+        record,
+        ServerState.STARTING,
+        now,
+        record.reason if record.failures else "",
+        starts=record.starts + 1,
+        ready_at=None,
+        pid=None,
+    )
+
+
+def ready(record: ServerRecord, now: datetime, peer: Peer, pid: int | None) -> ServerRecord:
+    """It shook hands and listed its tools."""
+    return enter(
+        record,
+        ServerState.READY,
+        now,
+        ready_at=now,
+        last_ok=now,
+        pid=pid,
+        era=peer.era,
+        protocol_version=peer.protocol_version,
+    )
+
+
+def failed(
+    record: ServerRecord,
+    failure: StartFailure,
+    policy: RestartPolicy,
+    fraction: float,
+) -> ServerRecord:
+    """A life ended without being asked to; `fraction` in [0, 1) spreads the next start."""
+    was_stable = record.ready_at is not None and (
+        failure.at - record.ready_at >= policy.stable_after
+    )
+    failures = 1 if was_stable else record.failures + 1
+    quarantined = failures >= policy.quarantine_after
+    delay = policy.quarantine if quarantined else _delay(failures, policy)
+    spread = 1 + policy.jitter * (2 * fraction - 1)
+    after = enter(
+        record,
+        ServerState.QUARANTINED if quarantined else ServerState.BACKING_OFF,
+        failure.at,
+        failure.message,
+        failures=failures,
+        last_failure=failure,
+        pid=None,
+    )
+    return msgspec.structs.replace(after, retry_at=failure.at + delay * spread)
+
+
+def _delay(failures: int, policy: RestartPolicy) -> timedelta:
+    doublings = min(failures - 1, 30)
+    return min(policy.first_delay * (1 << doublings), policy.longest_delay)
+
+
+def stopped(record: ServerRecord, now: datetime, reason: str) -> ServerRecord:
+    """It was asked to stop and nothing of it is left; its count of failures is forgiven."""
+    return enter(record, ServerState.STOPPED, now, reason, failures=0, pid=None, ready_at=None)
