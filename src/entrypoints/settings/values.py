@@ -1,0 +1,237 @@
+"""What a person may decide about a running system: one frozen tree, declared here and only here."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+MASK = "***"
+
+
+class Secret:
+    """A text that is shown to nobody: whoever needs it says so with `reveal()`.
+
+    JSON encoders refuse it, so it cannot slip into an answer either.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself, for the one who sends it."""
+        return self._text
+
+    @property
+    def masked(self) -> str:
+        """What may be shown in its place."""
+        return MASK
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.masked!r})"
+
+    def __str__(self) -> str:
+        return self.masked
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+class SecretUrl(Secret):
+    """A URL that may hold a password; its mask shows scheme, user, host and path."""
+
+    __slots__ = ()
+
+    @property
+    def masked(self) -> str:
+        scheme, separator, rest = self._text.partition("://")
+        place, question, query = rest.partition("?")
+        # An unescaped "?" in a password would push the rest of it into the query.
+        if "@" in query and "@" not in place:
+            return f"{scheme}{separator}{MASK}"
+        who, at, where = place.rpartition("@")
+        user, colon, _ = who.partition(":")
+        shown = f"{user}{colon}{MASK if colon else ''}{at}{where}"
+        return f"{scheme}{separator}{shown}{question}{MASK if query else ''}"
+
+
+class LogLevel(StrEnum):
+    """The least serious record that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def _about(
+    description: str,
+    *,
+    must: str = "be a text",
+    schemes: tuple[str, ...] = (),
+    example: str = "",
+) -> msgspec.Meta:
+    """What is said of a setting: to readers, and to those whose value is refused."""
+    if schemes:
+        must = f"be a URL that starts with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+    extra: dict[str, Any] = {"must": must, "schemes": schemes, "example": example}
+    return msgspec.Meta(description=description, extra=extra)
+
+
+ONE_LINE = "be one line of visible ASCII text"
+HTTP = ("http", "https")
+ENGINE = ("unix", "tcp", "http", "https")
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One more model that agents may name."""
+
+    base_url: Annotated[
+        str, _about("Base URL of an OpenAI-compatible endpoint for the model NAME.", schemes=HTTP)
+    ]
+    api_key: Annotated[Secret | None, _about("Its key.", must=ONE_LINE)] = None
+    model: Annotated[str | None, _about("The endpoint's own name for it; NAME if unset.")] = None
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One more Docker Engine. Kept for later: no part uses it yet."""
+
+    host: Annotated[
+        str, _about("Address of the Docker Engine NAME (not used yet).", schemes=ENGINE)
+    ]
+    cert_path: Annotated[
+        Path | None, _about("Folder with ca.pem, cert.pem and key.pem for TLS.", must="be a path")
+    ] = None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is in force. Each field is the variable `SUTAZAI_` and its name in capitals.
+
+    `database_url` is always set and names its async driver. Lists are written with commas.
+    """
+
+    host: Annotated[
+        str, _about("Address to listen on. Anything but loopback needs SUTAZAI_ADMIN_KEY.")
+    ] = "127.0.0.1"
+    port: Annotated[
+        int,
+        _about(
+            "Port to listen on; 0 takes a free one.",
+            must="be a whole number from 0 to 65535",
+        ),
+        msgspec.Meta(ge=0, le=65535),
+    ] = 10010
+    data_dir: Annotated[
+        Path,
+        _about(
+            "Folder for what the system keeps, made with mode 0700.",
+            must="be a path",
+            example="$XDG_DATA_HOME/sutazai or ~/.local/share/sutazai",
+        ),
+    ]
+    database_url: Annotated[
+        SecretUrl,
+        _about(
+            "The database: SQLite or PostgreSQL.",
+            schemes=(
+                "postgresql",
+                "postgres",
+                "postgresql+asyncpg",
+                "sqlite",
+                "sqlite+aiosqlite",
+            ),
+            example="the file sutazai.db in the data folder",
+        ),
+    ]
+    redis_url: Annotated[
+        SecretUrl | None,
+        _about(
+            "Redis for wake-ups, live events, shared limits and cache; unset, one process does.",
+            schemes=("redis", "rediss", "unix"),
+        ),
+    ] = None
+    docker_host: Annotated[
+        str | None,
+        _about("Address of a Docker Engine; unset, containers are disabled.", schemes=ENGINE),
+    ] = None
+    docker_cert_path: Annotated[
+        Path | None,
+        _about(
+            "Folder with ca.pem, cert.pem and key.pem for an engine over TLS.", must="be a path"
+        ),
+    ] = None
+    llm_base_url: Annotated[
+        str | None,
+        _about(
+            "Base URL of an OpenAI-compatible model endpoint, mostly ending in /v1.", schemes=HTTP
+        ),
+    ] = None
+    llm_api_key: Annotated[Secret | None, _about("Key for the model endpoint.", must=ONE_LINE)] = (
+        None
+    )
+    llm_model: Annotated[
+        str | None, _about("The endpoint's name for the model that agents use by default.")
+    ] = None
+    mcp_config: Annotated[
+        Path | None,
+        _about(
+            "File that names MCP servers, in the form of Claude, Cursor or VS Code.",
+            must="be a path",
+        ),
+    ] = None
+    admin_key: Annotated[
+        Secret | None,
+        _about("Key that callers send as a bearer token, with every right.", must=ONE_LINE),
+    ] = None
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        _about("More values of the Host header that are answered, divided by commas."),
+    ] = ()
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        _about("Web origins whose pages may call this system, divided by commas."),
+    ] = ()
+    startup_timeout_s: Annotated[
+        float,
+        _about(
+            "Seconds in which the database and Redis must be reached at start.",
+            must="be a number above 0, at most 3600",
+        ),
+        msgspec.Meta(gt=0, le=3600),
+    ] = 15.0
+    drain_s: Annotated[
+        float,
+        _about(
+            "Seconds that running work is given to end at stop.",
+            must="be a number from 0 to 3600",
+        ),
+        msgspec.Meta(ge=0, le=3600),
+    ] = 10.0
+    keep_days: Annotated[
+        int,
+        _about(
+            "Days that finished tasks are kept.",
+            must="be a whole number from 1 to 36500",
+        ),
+        msgspec.Meta(ge=1, le=36500),
+    ] = 30
+    max_body_bytes: Annotated[
+        int,
+        _about(
+            "Largest request body in bytes.",
+            must="be a whole number from 1024 to 1073741824",
+        ),
+        msgspec.Meta(ge=1024, le=1024**3),
+    ] = 1024**2
+    log_level: Annotated[
+        LogLevel,
+        _about("Least serious log record.", must="be debug, info, warning or error"),
+    ] = LogLevel.INFO
+    models: Mapping[str, ModelSettings] = msgspec.field(default_factory=dict)
+    engines: Mapping[str, EngineSettings] = msgspec.field(default_factory=dict)
