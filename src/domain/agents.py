@@ -68,7 +68,7 @@ class AgentChange(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str | msgspec.UnsetType = msgspec.UNSET
     instructions: str | msgspec.UnsetType = msgspec.UNSET
-    model: str | None | msgspec.UnsetType = msgspec.UNSET
+    model: str | msgspec.UnsetType | None = msgspec.UNSET
     tools: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     capabilities: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     limits: AgentLimits | msgspec.UnsetType = msgspec.UNSET

@@ -1,7 +1,8 @@
 """One turn: history -> model <-> tools -> history, as a stream of events; keeps nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 
 import msgspec
 
@@ -73,7 +74,7 @@ async def run_turn(
     tools: tuple[ToolOffer, ...],
     history: Sequence[Message],
     call_tool: CallTool,
-) -> AsyncIterator[TurnEvent]:
+) -> AsyncGenerator[TurnEvent, None]:
     """Answer the last user's message; the stream ends with the turn.
 
     `history` may hold steps of this turn that are done already: it goes on after them. Calls of
@@ -99,13 +100,14 @@ async def run_turn(
         request = ModelRequest(
             instructions=agent.instructions, messages=tuple(messages), tools=tools
         )
-        async for piece in model.answer(request):
-            if isinstance(piece, ModelText):
-                yield TurnText(text=piece.text)
-                continue
-            message = Message(role=Role.ASSISTANT, text=piece.text, tool_calls=piece.tool_calls)
-            messages.append(message)
-            yield StepFinished(message=message, usage=piece.usage)
+        async with aclosing(model.answer(request)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, ModelText):
+                    yield TurnText(text=piece.text)
+                    continue
+                message = Message(role=Role.ASSISTANT, text=piece.text, tool_calls=piece.tool_calls)
+                messages.append(message)
+                yield StepFinished(message=message, usage=piece.usage)
     if messages[-1].role is not Role.ASSISTANT or unanswered(messages):
         raise TurnTooLong(
             f"The turn was ended after {agent.limits.max_steps} steps.",

@@ -17,7 +17,8 @@ from domain.model.servers import (
 )
 from domain.model.tools import Tool
 from domain.orchestration.catalogue import Catalogue
-from domain.orchestration.runner import Definitions, Parts, Runner
+from domain.orchestration.life import Definitions, Parts
+from domain.orchestration.runner import Runner
 from domain.ports.mcp import Traffic
 from domain.ports.schemas import SchemaCompiler
 from domain.ports.storage import StorageUnavailable, Transactions

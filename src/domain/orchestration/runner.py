@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 
@@ -20,35 +18,13 @@ from domain.model.servers import (
 )
 from domain.model.tools import CallTimedOut
 from domain.orchestration import supervision
-from domain.orchestration.supervision import RestartPolicy
-from domain.ports.launching import Child, Launcher
-from domain.ports.mcp import EndedOnProbe, HandshakeFailed, McpConnector, McpSession, Opening
-from domain.ports.system import Chance, Clock
+from domain.orchestration.life import Life, Listed, Parts
+from domain.ports.mcp import McpSession
 
 logger = logging.getLogger(__name__)
 
-STOP_GRACE = timedelta(seconds=1)
-# Of 18 real servers all ended within 1.1 s of their input's end; two such steps keep under 3 s.
-LAST_WORDS_S = 0.2
-# After an exit, answers that are still in the pipe are read for this long.
-RELIST_PAUSE_S = 0.2
-# Servers announce changes in bursts; one listing answers them all.
-
-Definitions = tuple[Mapping[str, Any], ...]
-Listed = Callable[[Definitions], Awaitable[None]]
-
 _RUNNING = frozenset({ServerState.STARTING, ServerState.READY, ServerState.DEGRADED})
 _ENDED = frozenset({ServerState.STOPPED, ServerState.DISABLED})
-
-
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What every runner needs of the world."""
-
-    launcher: Launcher
-    connector: McpConnector
-    clock: Clock
-    chance: Chance
-    policy: RestartPolicy = RestartPolicy()
 
 
 class Runner:
@@ -64,12 +40,9 @@ class Runner:
         self._listed = listed
         self._record = supervision.new_record(spec, parts.clock.now())
         self._era: Era | None = None
-        self._stage = ""
-        self._child: Child | None = None
-        self._session: McpSession | None = None
+        self._life: Life | None = None
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
-        self._changed = asyncio.Event()
         self._nudge = asyncio.Event()
         self._last_ok_at: float | None = None
 
@@ -84,11 +57,13 @@ class Runner:
     @property
     def session(self) -> McpSession | None:
         """The open session while the server serves."""
-        return self._session if self._record.state in SERVING else None
+        if self._life is None or self._record.state not in SERVING:
+            return None
+        return self._life.session
 
     def log_tail(self) -> tuple[str, ...]:
         """The last lines of diagnostics of the present life, or of the last one."""
-        return self._child.log_tail() if self._child is not None else ()
+        return self._life.log_tail() if self._life is not None else ()
 
     def answered(self) -> None:
         """Note a good answer."""
@@ -155,108 +130,33 @@ class Runner:
 
     async def _live(self) -> None:
         while True:
+            self._life = Life(self._spec, self._parts, self._listed, self._era)
             try:
-                await self._one_life()
+                await self._one_life(self._life)
             finally:
-                await self._clear()
+                await self._life.end()
             await self._back_off()
             self._set(supervision.starting(self._record, self._parts.clock.now()))
 
-    async def _one_life(self) -> None:
+    async def _one_life(self, life: Life) -> None:
         """From the launch to the moment a failure is known, which the record says at once."""
+        limit = self._spec.start_timeout.total_seconds()
         try:
-            async with asyncio.timeout(self._spec.start_timeout.total_seconds()):
-                child, session = await self._open()
+            async with asyncio.timeout(limit):
+                session = await life.open()
         except TimeoutError:
-            seconds = self._spec.start_timeout.total_seconds()
-            self._fail(f"not ready within {seconds:g} s (in the {self._stage})")
+            self._fail(life.stage, f"not ready within {limit:g} s (in the {life.stage})")
             return
         except Failure as failure:
             self._era = None
-            self._fail(failure.message)
+            self._fail(life.stage, failure.message)
             return
+        self._era = life.era
         now = self._parts.clock.now()
-        self._set(supervision.ready(self._record, now, session.peer, child.pid))
+        self._set(supervision.ready(self._record, now, session.peer, life.pid))
         self.answered()
-        self._stage = "run"
-        self._fail(await self._watch(child, session))
-        try:
-            async with asyncio.timeout(LAST_WORDS_S):
-                await session.wait_closed()
-        except TimeoutError:
-            pass  # a descendant holds the pipe open
-
-    async def _open(self) -> tuple[Child, McpSession]:
-        child = await self._launch()
-        try:
-            session = await self._connect(child)
-        except EndedOnProbe:
-            self._era = Era.LEGACY
-            await self._clear()
-            child = await self._launch()
-            session = await self._connect(child)
-        self._session = session
-        self._era = session.peer.era
-        self._stage = "listing"
-        await self._list(session)
-        return child, session
-
-    async def _launch(self) -> Child:
-        self._stage = "launch"
-        self._child = await self._parts.launcher.launch(self._spec.name, self._spec.recipe)
-        return self._child
-
-    async def _connect(self, child: Child) -> McpSession:
-        self._stage = "handshake"
-        opening = Opening(
-            era=self._era,
-            probe_timeout=self._spec.probe_timeout,
-            start_timeout=self._spec.start_timeout,
-        )
-        try:
-            return await self._parts.connector.connect(child.stream, opening, self._on_change)
-        except HandshakeFailed as failure:
-            try:
-                async with asyncio.timeout(LAST_WORDS_S):
-                    exit_ = await child.wait()
-            except TimeoutError:
-                raise failure from None
-            raise HandshakeFailed(f"the process {exit_} during the handshake") from failure
-
-    async def _list(self, session: McpSession) -> None:
-        if "tools" in session.peer.capabilities:
-            await self._listed(await session.list_all("tools/list", "tools"))
-        else:
-            await self._listed(())
-
-    async def _watch(self, child: Child, session: McpSession) -> str:
-        """Wait for the end of the life; return its reason."""
-        exited = asyncio.create_task(child.wait())
-        closed = asyncio.create_task(session.wait_closed())
-        relisting = asyncio.create_task(self._relist(session))
-        try:
-            await asyncio.wait({exited, closed}, return_when=asyncio.FIRST_COMPLETED)
-            if not exited.done():
-                await asyncio.wait({exited}, timeout=LAST_WORDS_S)
-            return f"the process {exited.result()}" if exited.done() else closed.result()
-        finally:
-            for watcher in (exited, closed, relisting):
-                watcher.cancel()
-            await asyncio.wait({exited, closed, relisting})
-
-    async def _relist(self, session: McpSession) -> None:
-        while True:
-            await self._changed.wait()
-            await asyncio.sleep(RELIST_PAUSE_S)
-            self._changed.clear()
-            try:
-                await self._list(session)
-            except Failure as failure:
-                logger.warning("%s: listing again failed: %s", self._spec.name, failure.message)
-
-    def _on_change(self, what: str) -> None:
-        if what == "tools":
-            self._changed.set()
+        self._fail(life.stage, await life.watch())
+        await life.last_words()
 
     async def _back_off(self) -> None:
         retry_at = self._record.retry_at or self._parts.clock.now()
@@ -268,15 +168,8 @@ class Runner:
         except TimeoutError:
             pass  # nobody was in a hurry
 
-    async def _clear(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-        if self._child is not None:
-            await self._child.end(STOP_GRACE)
-
-    def _fail(self, message: str) -> None:
-        failure = StartFailure(stage=self._stage, message=message, at=self._parts.clock.now())
+    def _fail(self, stage: str, message: str) -> None:
+        failure = StartFailure(stage=stage, message=message, at=self._parts.clock.now())
         policy, fraction = self._parts.policy, self._parts.chance.fraction()
         self._set(supervision.failed(self._record, failure, policy, fraction))
 
@@ -300,5 +193,4 @@ class Runner:
             return
         logger.error("%s: the runner broke", self._spec.name, exc_info=task.exception())
         if self._record.state in _RUNNING:
-            self._stage = "internal"
-            self._fail("an internal error ended its supervision")
+            self._fail("internal", "an internal error ended its supervision")

@@ -75,6 +75,10 @@ class McpService:
         """Tools on offer by full name, of all servers or of one. Raises ServerNotFound."""
         return self._fleet.tools(server)
 
+    def known_tools(self, server: str) -> tuple[Tool, ...]:
+        """The tools last listed by a server, on offer or not; empty for an unknown one."""
+        return self._fleet.catalogue.of(ServerName(server))
+
     def find(self, full_name: str) -> Tool:
         """A tool by its full name. Raises ToolNotFound."""
         entry = self._fleet.catalogue.find(full_name)

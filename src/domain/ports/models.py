@@ -1,6 +1,6 @@
 """Language models, as far as a turn needs them."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -62,7 +62,7 @@ class LanguageModel(Protocol):
         """The model's name, as its server knows it."""
         ...
 
-    def answer(self, request: ModelRequest) -> AsyncIterator[ModelText | ModelAnswer]:
+    def answer(self, request: ModelRequest) -> AsyncGenerator[ModelText | ModelAnswer, None]:
         """Pieces of text as they come, then exactly one ModelAnswer, the last.
 
         Each `call_id` is unique within the answer, also where the server's were not.

@@ -1,0 +1,143 @@
+"""How the system is: every part looked at, none assumed."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from domain.model.health import Finding, HealthState, PartHealth
+from domain.model.servers import HEALTHY, ServerState
+from domain.orchestration.service import McpService
+from domain.ports.probes import Probe
+from domain.ports.storage import StorageInspector, StorageUnavailable
+from domain.ports.system import Clock
+
+LOOK_BUDGET_S = 2.0
+# Longer than a loaded SQLite file needs, short enough for a caller of /health.
+FRESH_S = 0.5
+# Looks are shared for this long, so that many callers cost what one costs; below one second,
+# the bound within which a death must show.
+
+_ORDER = (HealthState.HEALTHY, HealthState.DEGRADED, HealthState.UNHEALTHY)
+
+
+class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
+    """`status` is the worst of the parts that are not disabled."""
+
+    status: HealthState
+    parts: Mapping[str, PartHealth]
+    at: datetime
+
+
+class StorageProbe:
+    """The database: one question to it."""
+
+    def __init__(self, inspector: StorageInspector) -> None:
+        self._inspector = inspector
+
+    async def look(self) -> Finding:
+        """Ask it now."""
+        try:
+            status = await self._inspector.status()
+        except StorageUnavailable as failure:
+            return Finding(state=HealthState.UNHEALTHY, reason=failure.message)
+        if status.migration_current != status.migration_head:
+            reason = f"its schema is at {status.migration_current}, not {status.migration_head}"
+            return Finding(
+                state=HealthState.UNHEALTHY,
+                reason=reason,
+                probe_ms=status.probe_ms,
+                backend=status.dialect,
+            )
+        return Finding(state=HealthState.HEALTHY, probe_ms=status.probe_ms, backend=status.dialect)
+
+
+class ServersProbe:
+    """The MCP servers: their records, which exits and answers keep true."""
+
+    def __init__(self, mcp: McpService) -> None:
+        self._mcp = mcp
+
+    async def look(self) -> Finding:
+        """Read the records."""
+        if not self._mcp.started:
+            return Finding(state=HealthState.UNHEALTHY, reason="the servers are not begun")
+        down = [
+            f"{record.spec.name} is {record.state.value.replace('_', ' ')}"
+            + (f" ({record.reason})" if record.reason else "")
+            for record in self._mcp.records()
+            if record.state not in HEALTHY | {ServerState.DISABLED, ServerState.STOPPED}
+        ]
+        if down:
+            return Finding(state=HealthState.DEGRADED, reason="; ".join(down))
+        return Finding(state=HealthState.HEALTHY)
+
+
+class FixedProbe:
+    """A part that is not configured: there is nothing to look at, and it says so."""
+
+    def __init__(self, finding: Finding) -> None:
+        self._finding = finding
+
+    async def look(self) -> Finding:
+        """The same each time."""
+        return self._finding
+
+
+class HealthService:
+    """Looks at all parts at the same time, each within its budget."""
+
+    def __init__(self, probes: Mapping[str, Probe], clock: Clock) -> None:
+        self._probes = dict(probes)
+        self._clock = clock
+        self._parts: dict[str, PartHealth] = {}
+        self._looking: asyncio.Task[HealthReport] | None = None
+        self._report: HealthReport | None = None
+        self._looked_at = float("-inf")
+
+    async def report(self) -> HealthReport:
+        """How everything is, looked at no longer than FRESH_S ago."""
+        if self._report is not None and self._clock.monotonic() - self._looked_at < FRESH_S:
+            return self._report
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        return await asyncio.shield(self._looking)
+
+    async def _look(self) -> HealthReport:
+        names = tuple(self._probes)
+        findings = await asyncio.gather(*(self._one(name) for name in names))
+        for name, finding in zip(names, findings, strict=True):
+            self._parts[name] = self._part(self._parts.get(name), finding)
+        states = {part.state for part in self._parts.values()}
+        self._looked_at = self._clock.monotonic()
+        self._report = HealthReport(
+            status=next(
+                (state for state in reversed(_ORDER) if state in states), HealthState.HEALTHY
+            ),
+            parts=dict(self._parts),
+            at=self._clock.now(),
+        )
+        return self._report
+
+    async def _one(self, name: str) -> Finding:
+        try:
+            async with asyncio.timeout(LOOK_BUDGET_S):
+                return await self._probes[name].look()
+        except TimeoutError:
+            return Finding(
+                state=HealthState.UNHEALTHY, reason=f"no answer within {LOOK_BUDGET_S:g} s"
+            )
+
+    def _part(self, before: PartHealth | None, finding: Finding) -> PartHealth:
+        now = self._clock.now()
+        same = before is not None and before.state is finding.state
+        last_ok = before.last_ok if before is not None else None
+        return PartHealth(
+            state=finding.state,
+            reason=finding.reason,
+            since=before.since if before is not None and same else now,
+            last_ok=now if finding.state is HealthState.HEALTHY else last_ok,
+            probe_ms=finding.probe_ms,
+            backend=finding.backend,
+        )

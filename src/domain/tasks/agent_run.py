@@ -1,0 +1,249 @@
+"""One turn of an agent as a run: each finished step is recorded, so that a next attempt goes on."""
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from domain.agents import Models
+from domain.errors import Failure
+from domain.model.agents import Agent
+from domain.model.conversations import Message, Role, ToolCall
+from domain.model.tasks import (
+    AgentPayload,
+    EventKind,
+    NewEvent,
+    Outcome,
+    Task,
+    TaskEvent,
+    TaskStatus,
+    TurnStep,
+)
+from domain.model.tools import ToolNotFound
+from domain.orchestration.service import LONGEST_CALL, McpService
+from domain.ports.models import LanguageModel, Usage
+from domain.ports.storage import Transaction, Transactions
+from domain.ports.system import Chance
+from domain.tasks.recorder import Recorder
+from domain.tasks.runs import (
+    Finish,
+    Indeterminate,
+    all_events,
+    as_json,
+    calls_in_flight,
+    runner_of,
+)
+from domain.turn import (
+    CallFinished,
+    CallStarting,
+    StepFinished,
+    TurnText,
+    offers,
+    run_turn,
+    unanswered,
+)
+
+MOST_SHOWN = 60_000
+# Characters of one tool's answer that a model is shown: some 15,000 tokens.
+
+CALL_KEYS = ("server", "tool", "arguments", "is_error", "result")
+# What an answer tells of each call that it rests on.
+
+
+class AgentRun:
+    """One turn of an agent."""
+
+    def __init__(
+        self, mcp: McpService, models: Models, transactions: Transactions, chance: Chance
+    ) -> None:
+        self._mcp = mcp
+        self._models = models
+        self._transactions = transactions
+        self._chance = chance
+
+    async def __call__(self, task: Task, recorder: Recorder) -> Finish:
+        payload = task.payload
+        assert isinstance(payload, AgentPayload)  # noqa: S101 - the task's type says so
+        events = await all_events(self._transactions, task)
+        self._refuse_repeats(events)
+        async with self._transactions.read() as transaction:
+            agent = await transaction.agents.get(payload.agent)
+            history = await _history(transaction, payload)
+        model = self._models.get(payload.model or agent.model)
+        turn = _Turn(task, agent, model, recorder, self._mcp, events)
+        await turn.run(history)
+        return turn.finish()
+
+    def _refuse_repeats(self, events: tuple[TaskEvent, ...]) -> None:
+        for call in calls_in_flight(events):
+            try:
+                repeatable = self._mcp.find(call["name"]).repeatable
+            except ToolNotFound:
+                repeatable = False
+            if not repeatable:
+                raise Indeterminate(call["name"])
+
+
+async def _history(transaction: Transaction, payload: AgentPayload) -> tuple[Message, ...]:
+    if payload.conversation_id is None:
+        return (Message(role=Role.USER, text=payload.message),)
+    stored = await transaction.conversations.messages(payload.conversation_id)
+    return tuple(entry.message for entry in stored)
+
+
+class _Turn:
+    """The turn under way: what it recorded before and since."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - made in one place
+        self,
+        task: Task,
+        agent: Agent,
+        model: LanguageModel,
+        recorder: Recorder,
+        mcp: McpService,
+        events: tuple[TaskEvent, ...],
+    ) -> None:
+        self._task = task
+        self._agent = agent
+        self._model = model
+        self._recorder = recorder
+        self._mcp = mcp
+        steps = [
+            msgspec.convert(event.data, TurnStep)
+            for event in events
+            if event.kind is EventKind.STEP
+        ]
+        self._messages = [message for step in steps for message in step.messages]
+        self._input_tokens = sum(step.input_tokens for step in steps)
+        self._output_tokens = sum(step.output_tokens for step in steps)
+        self._calls = [
+            {key: event.data[key] for key in CALL_KEYS}
+            for event in events
+            if event.kind is EventKind.TOOL_RESULT
+        ]
+        self._results: dict[str, dict[str, Any]] = {}
+
+    async def run(self, history: tuple[Message, ...]) -> None:
+        """Go on after the recorded steps, to the turn's end."""
+        tools = offers(self._agent, self._mcp.tools())
+        turn = run_turn(self._agent, self._model, tools, (*history, *self._messages), self._call)
+        async with aclosing(turn) as events:
+            async for event in events:
+                match event:
+                    case TurnText(text=text):
+                        self._recorder.text(text)
+                    case StepFinished(message=message, usage=usage):
+                        await self._step(message, usage)
+                    case CallStarting(call=call):
+                        await self._recorder.record(
+                            NewEvent(kind=EventKind.TOOL_CALL, data=self._named(call))
+                        )
+                    case CallFinished(call=call, message=message):
+                        await self._answered(call, message)
+
+    async def _step(self, message: Message, usage: Usage, *more: NewEvent) -> None:
+        self._messages.append(message)
+        self._input_tokens += usage.input_tokens
+        self._output_tokens += usage.output_tokens
+        step = TurnStep(
+            messages=(message,),
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+        )
+        data: dict[str, Any] = msgspec.to_builtins(step)
+        await self._recorder.record(NewEvent(kind=EventKind.STEP, data=data), *more)
+
+    async def _answered(self, call: ToolCall, message: Message) -> None:
+        data = {
+            **self._named(call),
+            "is_error": message.is_error,
+            "result": self._results.pop(call.call_id),
+        }
+        self._calls.append({key: data[key] for key in CALL_KEYS})
+        await self._step(message, Usage(), NewEvent(kind=EventKind.TOOL_RESULT, data=data))
+
+    async def _call(self, call: ToolCall) -> Message:
+        """Call the tool; a failure is an answer that the model can react to."""
+        try:
+            if not self._agent.may_use(call.name):
+                raise ToolNotFound(f"There is no tool {call.name!r}.", tool=call.name)
+            tool = self._mcp.find(call.name)
+            result = await self._mcp.call_tool(
+                runner_of(self._task),
+                tool.server,
+                tool.name,
+                call.arguments,
+                timeout=min(LONGEST_CALL, self._agent.limits.turn_timeout),
+                progress=self._recorder.progress,
+            )
+        except Failure as failure:
+            text, is_error = failure.message, True
+            plain: dict[str, Any] = {"content": [{"type": "text", "text": text}]}
+        else:
+            plain, is_error = as_json(result), result.is_error
+            text = shown(plain)
+        self._results[call.call_id] = plain
+        return Message(role=Role.TOOL, text=text, call_id=call.call_id, is_error=is_error)
+
+    def _named(self, call: ToolCall) -> dict[str, Any]:
+        try:
+            tool = self._mcp.find(call.name)
+        except ToolNotFound:
+            server, name = None, call.name
+        else:
+            server, name = tool.server, tool.name
+        return {
+            "call_id": call.call_id,
+            "name": call.name,
+            "server": server,
+            "tool": name,
+            "arguments": call.arguments,
+        }
+
+    def finish(self) -> Finish:
+        """The turn's result, and the messages that its conversation gains."""
+        result = {
+            "response": self._messages[-1].text,
+            "conversation_id": self._task.conversation_id,
+            "agent": self._agent.agent_id,
+            "model": self._model.name,
+            "tool_calls": self._calls,
+            "usage": {
+                "input_tokens": self._input_tokens,
+                "output_tokens": self._output_tokens,
+            },
+        }
+        return Finish(
+            outcome=Outcome(status=TaskStatus.SUCCEEDED, result=result),
+            messages=tuple(self._messages),
+        )
+
+
+def finished_steps(events: tuple[TaskEvent, ...]) -> tuple[Message, ...]:
+    """The messages of a turn that was ended early, less calls that nothing answers."""
+    messages = [
+        message
+        for event in events
+        if event.kind is EventKind.STEP
+        for message in msgspec.convert(event.data, TurnStep).messages
+    ]
+    while messages and unanswered(messages):
+        messages.pop()
+    return tuple(messages)
+
+
+def shown(result: Mapping[str, Any]) -> str:
+    """A tool's result as text for a model: text as it is, other content named."""
+    parts = [
+        block["text"]
+        if isinstance(block, dict) and isinstance(block.get("text"), str)
+        else f"[{block.get('type', 'content') if isinstance(block, dict) else 'content'}]"
+        for block in result["content"]
+    ]
+    if not parts and "structured_content" in result:
+        parts = [msgspec.json.encode(result["structured_content"]).decode()]
+    text = "\n".join(parts)
+    if len(text) <= MOST_SHOWN:
+        return text
+    return f"{text[:MOST_SHOWN]}\n[{len(text) - MOST_SHOWN} more characters were left out]"

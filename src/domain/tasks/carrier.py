@@ -1,0 +1,223 @@
+"""Carrying one claimed task to its end, to its next attempt, or back to the queue."""
+
+import asyncio
+import logging
+from datetime import timedelta
+from enum import StrEnum
+
+import msgspec
+
+from domain.errors import Failure, Unavailable
+from domain.model.conversations import MessageId
+from domain.model.tasks import (
+    AgentPayload,
+    EventKind,
+    Hold,
+    NewEvent,
+    Outcome,
+    StaleAttempt,
+    Task,
+    TaskError,
+    TaskStatus,
+)
+from domain.ports.signals import Signals
+from domain.ports.storage import StorageUnavailable, Transactions
+from domain.ports.system import Chance
+from domain.tasks.agent_run import finished_steps
+from domain.tasks.recorder import Recorder
+from domain.tasks.runs import Finish, Indeterminate, RunOf, all_events, failed, retry_delay
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How a worker works. A cancel is seen within `heartbeat` and done within `cancel_grace`."""
+
+    concurrency: int = 16
+    lease: timedelta = timedelta(seconds=10)
+    heartbeat: timedelta = timedelta(seconds=1)
+    poll: timedelta = timedelta(seconds=1)
+    cancel_grace: timedelta = timedelta(seconds=1)
+    finish_tries: int = 10
+
+
+class Why(StrEnum):
+    """Why a run was ended from outside."""
+
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    DRAINED = "drained"
+
+
+class Held:
+    """A task in this worker's hands."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.hold = Hold(task_id=task.task_id, attempt=task.attempt)
+        self.why: Why | None = None
+        self.stop = asyncio.Event()
+
+    def end(self, why: Why) -> None:
+        """End its run; the first reason counts."""
+        if self.why is None:
+            self.why = why
+            self.stop.set()
+
+
+class Carrier:
+    """Carries claimed tasks out, each by the run of its payload's type."""
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        signals: Signals,
+        runs: RunOf,
+        chance: Chance,
+        limits: WorkerLimits,
+    ) -> None:
+        self._transactions = transactions
+        self._signals = signals
+        self._runs = runs
+        self._chance = chance
+        self._limits = limits
+
+    async def carry(self, held: Held) -> None:
+        """Return when the task has ended or is another's."""
+        recorder = Recorder(held.hold, self._transactions, self._signals)
+        try:
+            finish = await self._attempt(held, recorder)
+            await recorder.close()
+            if finish is not None:
+                await self._finish(held, recorder, finish)
+            elif held.why is Why.DRAINED:
+                await self._hand_back(held, recorder)
+        except StaleAttempt:
+            logger.warning("task %s: another attempt took over", held.task.task_id)
+        except StorageUnavailable as failure:
+            # Its lease passes, and another attempt sees what was recorded.
+            logger.warning("task %s: left as it is: %s", held.task.task_id, failure.message)
+        finally:
+            await recorder.close()
+
+    async def _attempt(self, held: Held, recorder: Recorder) -> Finish | None:
+        """Carry it out; None where the task is not this attempt's to end (any more)."""
+        task = held.task
+        if task.cancel_requested_at is not None:
+            return await self._cancelled(task)
+        if task.attempt > task.max_attempts:
+            return failed("worker-lost", f"Its worker was lost {task.max_attempts} times.")
+        left = self._time_left(task)
+        if left is not None and left <= timedelta():
+            return failed("deadline", "Its deadline passed before it was carried out.")
+        start = {"task_id": task.task_id, "attempt": task.attempt}
+        if isinstance(task.payload, AgentPayload):
+            start |= {"agent": task.payload.agent, "conversation_id": task.conversation_id}
+        await recorder.record(NewEvent(kind=EventKind.START, data=start))
+        run = asyncio.ensure_future(self._runs[type(task.payload)](task, recorder))
+        stop = asyncio.create_task(held.stop.wait())
+        timeout = None if left is None else left.total_seconds()
+        await asyncio.wait({run, stop}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if not run.done():
+            run.cancel()
+            await asyncio.wait({run}, timeout=self._limits.cancel_grace.total_seconds())
+            return await self._ended_early(held)
+        return await self._settle(held, recorder, run)
+
+    async def _ended_early(self, held: Held) -> Finish | None:
+        if held.why is Why.CANCELLED:
+            return await self._cancelled(held.task)
+        if held.why is None:
+            return failed("deadline", "Its deadline passed while it was carried out.")
+        return None
+
+    async def _cancelled(self, task: Task) -> Finish:
+        """What a cancelled turn had done so far stays in its conversation."""
+        seen = msgspec.structs.replace(task, attempt=max(task.attempt, 2))
+        messages = finished_steps(await all_events(self._transactions, seen))
+        error = TaskError(reason="cancelled", message="It was cancelled on request.")
+        return Finish(outcome=Outcome(status=TaskStatus.CANCELLED, error=error), messages=messages)
+
+    async def _settle(
+        self, held: Held, recorder: Recorder, run: "asyncio.Future[Finish]"
+    ) -> Finish | None:
+        """From the run's return or failure to its finish, or to a next attempt."""
+        task = held.task
+        try:
+            return run.result()
+        except Indeterminate as unsure:
+            return failed(
+                "indeterminate",
+                f"Whether the call had its effect is not known, and it must not be repeated: "
+                f"{unsure}",
+            )
+        except StaleAttempt:
+            raise
+        except Unavailable as failure:
+            if task.attempt >= task.max_attempts or _somebody_waits(task):
+                return failed(failure.kind, failure.message)
+            await self._retry(held, recorder, failure)
+            return None
+        except Failure as failure:
+            return failed(failure.kind, failure.message)
+        except Exception:
+            logger.exception("task %s: its run broke", task.task_id)
+            return failed("internal", "An internal error ended it; the log says more.")
+
+    async def _retry(self, held: Held, recorder: Recorder, failure: Unavailable) -> None:
+        delay = retry_delay(held.task, failure)
+        data = {"reason": failure.message, "delay_s": delay.total_seconds()}
+        retry = NewEvent(kind=EventKind.RETRY, data=data)
+        async with self._transactions.begin() as transaction:
+            await transaction.queue.record(held.hold, (*recorder.pending()[0], retry))
+            await transaction.queue.requeue(held.hold, delay, counted=True)
+
+    async def _hand_back(self, held: Held, recorder: Recorder) -> None:
+        pending = recorder.pending()[0]
+        async with self._transactions.begin() as transaction:
+            if pending:
+                await transaction.queue.record(held.hold, pending)
+            await transaction.queue.requeue(held.hold, timedelta(), counted=False)
+
+    async def _finish(self, held: Held, recorder: Recorder, finish: Finish) -> None:
+        """Write the end; the store may need some time to take it."""
+        for tries_left in reversed(range(self._limits.finish_tries)):
+            try:
+                await self._write_end(held, recorder, finish)
+            except StorageUnavailable as failure:
+                logger.warning("task %s: not finished: %s", held.task.task_id, failure.message)
+                if not tries_left:
+                    raise
+                await asyncio.sleep(self._limits.heartbeat.total_seconds())
+            else:
+                return
+
+    async def _write_end(self, held: Held, recorder: Recorder, finish: Finish) -> None:
+        task, outcome = held.task, finish.outcome
+        data = {"task_id": task.task_id, "status": outcome.status.value}
+        if outcome.result is not None:
+            data["result"] = outcome.result
+        kind = EventKind.DONE
+        if outcome.error is not None:
+            kind = EventKind.ERROR
+            data |= {"reason": outcome.error.reason, "message": outcome.error.message}
+        last = NewEvent(kind=kind, data=data)
+        async with self._transactions.begin() as transaction:
+            await transaction.queue.record(held.hold, (*recorder.pending()[0], last))
+            if finish.messages and task.conversation_id is not None:
+                messages = tuple(
+                    (MessageId(self._chance.new_id()), message) for message in finish.messages
+                )
+                await transaction.conversations.append(task.conversation_id, task.task_id, messages)
+            await transaction.queue.finish(held.hold, outcome)
+
+    def _time_left(self, task: Task) -> timedelta | None:
+        """Until its deadline by the store's clock, as it was at the claim."""
+        if task.deadline_at is None or task.lease_until is None:
+            return None
+        return task.deadline_at - (task.lease_until - self._limits.lease)
+
+
+def _somebody_waits(task: Task) -> bool:
+    return isinstance(task.payload, AgentPayload) and task.payload.interactive

@@ -1,0 +1,94 @@
+"""What a run tells while it goes on: written in order, fenced by its attempt, told live."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from domain.model.tasks import EventKind, Hold, NewEvent, StaleAttempt, TaskProgress
+from domain.ports.signals import Signals
+from domain.ports.storage import StorageUnavailable, Transactions
+from domain.tasks import topics
+
+logger = logging.getLogger(__name__)
+
+COALESCE_S = 0.2
+# Text and progress become rows this often at most; live listeners get every piece at once.
+
+
+class Recorder:
+    """Records one attempt's events. Used as a context manager: leaving it writes what is left."""
+
+    def __init__(self, hold: Hold, transactions: Transactions, signals: Signals) -> None:
+        self.hold = hold
+        self._transactions = transactions
+        self._signals = signals
+        self._topic = topics.of_task(hold.task_id)
+        self._text = ""
+        self._offset = 0
+        self._progress: TaskProgress | None = None
+        self._turns = asyncio.Lock()
+        self._flusher: asyncio.Task[None] | None = None
+
+    def text(self, piece: str) -> None:
+        """Tell a piece of text live and write it soon."""
+        at = self._offset + len(self._text)
+        self._text += piece
+        live = {"text": piece, "offset": at, "attempt": self.hold.attempt}
+        self._signals.publish(self._topic, live)
+        self._flush_soon()
+
+    def progress(self, progress: TaskProgress) -> None:
+        """Write how far the work is, soon; of many only the last."""
+        self._progress = progress
+        self._flush_soon()
+
+    async def record(self, *events: NewEvent) -> None:
+        """Write events now, after all that was told before. Raises StaleAttempt."""
+        async with self._turns:
+            pending, text, progress = self.pending()
+            if not pending and not events:
+                return
+            async with self._transactions.begin() as transaction:
+                await transaction.queue.record(self.hold, (*pending, *events))
+            self.written(text, progress)
+        self._signals.publish(self._topic, {})
+
+    def pending(self) -> tuple[tuple[NewEvent, ...], str, TaskProgress | None]:
+        """Events not yet written, with what `written` must be told once they are."""
+        events = []
+        if self._text:
+            data = {"text": self._text, "offset": self._offset}
+            events.append(NewEvent(kind=EventKind.TEXT, data=data))
+        if self._progress is not None:
+            data_of: Mapping[str, Any] = msgspec.to_builtins(self._progress)
+            events.append(NewEvent(kind=EventKind.PROGRESS, data=data_of))
+        return tuple(events), self._text, self._progress
+
+    def written(self, text: str, progress: TaskProgress | None) -> None:
+        """What `pending` gave is in the store."""
+        self._text = self._text[len(text) :]
+        self._offset += len(text)
+        if self._progress is progress:
+            self._progress = None
+
+    async def close(self) -> None:
+        """Stop writing on its own; what is pending stays for `finish`."""
+        if self._flusher is not None:
+            self._flusher.cancel()
+            await asyncio.wait({self._flusher})
+
+    def _flush_soon(self) -> None:
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+
+    async def _flush(self) -> None:
+        await asyncio.sleep(COALESCE_S)
+        try:
+            await self.record()
+        except StaleAttempt:
+            return  # the run learns it at its next heartbeat or record
+        except StorageUnavailable as failure:
+            logger.warning("task %s: not recorded yet: %s", self.hold.task_id, failure.message)
