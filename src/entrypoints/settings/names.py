@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from types import NoneType
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -37,7 +37,8 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
     def kinds(self) -> tuple[Any, ...]:
         """The types that a value may have."""
         bare = get_args(self.type)[0]
-        return tuple(kind for kind in get_args(bare) or (bare,) if kind is not NoneType)
+        kinds = get_args(bare) if isinstance(bare, UnionType) else (bare,)
+        return tuple(kind for kind in kinds if kind is not NoneType)
 
     @property
     def secret(self) -> bool:

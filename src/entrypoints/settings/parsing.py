@@ -35,7 +35,7 @@ def value_of(variable: Variable, text: str, environ: Mapping[str, str]) -> Any:
         return Secret(text)
     if Path in kinds:
         return path_of(text, environ)
-    if any(get_origin(kind) is tuple for kind in kinds) or tuple in kinds:
+    if any(get_origin(kind) is tuple for kind in kinds):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return msgspec.convert(text, variable.type, strict=False)
 

@@ -1,0 +1,222 @@
+"""MCP servers named in a file, in the form of Claude and Cursor or of VS Code."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+
+from domain.errors import Invalid
+from domain.model.callers import LOCAL
+from domain.model.servers import Command, Origin, ServerName, ServerSpec, StartPolicy
+
+LONGEST_NAME = 32
+FORMS = ("mcpServers", "servers")
+OWN_KEY = "sutazai"
+KNOWN_KEYS = frozenset({"command", "args", "env", "cwd", "type", "disabled", OWN_KEY})
+REFERENCE = re.compile(r"\$\{([^}]*)\}")
+VARIABLE = re.compile(r"^(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{).)*))?$", re.DOTALL)
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+
+
+class ConfigRefused(Invalid):
+    """The file as a whole cannot be used."""
+
+
+class EntryProblem(NamedTuple):
+    """One entry that cannot be used, by its name in the file; the others can."""
+
+    name: str
+    reason: str
+
+
+class McpConfig(NamedTuple):
+    """What a file names, in its own order. A warning is one sentence."""
+
+    servers: tuple[ServerSpec, ...]
+    warnings: tuple[str, ...]
+    problems: tuple[EntryProblem, ...]
+
+
+class _Own(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """This system's keys in an entry; unset ones are the spec's defaults."""
+
+    start: StartPolicy | None = None
+    start_timeout_s: Seconds | None = None
+    probe_timeout_s: Seconds | None = None
+
+
+class _Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of the file before its references are replaced."""
+
+    command: str
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)
+    cwd: str | None = None
+    type: str = "stdio"
+    disabled: bool = False
+    sutazai: _Own = _Own()
+
+
+class _Unusable(Exception):
+    """Why one entry cannot be used."""
+
+
+def read_config(path: Path, environ: Mapping[str, str]) -> McpConfig:
+    """Read the servers that a file names.
+
+    References `${VAR}`, `${VAR:-default}` and `${env:VAR}` are replaced from `environ` in
+    commands, arguments, environments and working directories. A relative `cwd` starts at the
+    file's folder. Names are brought into this system's form, and each change is a warning.
+
+    Raises:
+        ConfigRefused: The file is missing or unreadable, is not JSON, gives a key twice, or is of
+            neither form.
+    """
+    named, warnings = _entries(path)
+    servers: list[ServerSpec] = []
+    problems: list[EntryProblem] = []
+    wanted = {raw: _normalised(raw) for raw in named}
+    for raw, entry in named.items():
+        name = wanted[raw]
+        rivals = sorted(other for other in wanted if other != raw and wanted[other] == name)
+        try:
+            if not name:
+                raise _Unusable("its name holds no letter and no digit")  # noqa: TRY301 - one way out
+            if rivals:
+                raise _Unusable(f"{rivals[0]!r} would have the same name, {name!r}")  # noqa: TRY301 - one way out
+            servers.append(_spec(name, entry, path.absolute().parent, environ))
+        except _Unusable as reason:
+            problems.append(EntryProblem(raw, f"{reason}."))
+            continue
+        if name != raw:
+            warnings.append(f"The server {raw!r} is called {name!r} here.")
+        warnings.extend(
+            f"The server {name!r} has the key {key!r}, which is ignored."
+            for key in entry
+            if key not in KNOWN_KEYS
+        )
+    return McpConfig(tuple(servers), tuple(warnings), tuple(problems))
+
+
+def _entries(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The entries by their names in the file, and a warning for each foreign key beside them."""
+    document = _document(path)
+    forms = [form for form in FORMS if form in document]
+    if len(forms) != 1 or not isinstance(document[forms[0]], dict):
+        raise ConfigRefused(
+            f"The MCP config {path} must hold one object, 'mcpServers' or 'servers'."
+        )
+    warnings = [
+        f"The MCP config {path} has the key {key!r}, which is ignored."
+        for key in document
+        if key not in {*FORMS, "inputs"}
+    ]
+    return document[forms[0]], warnings
+
+
+def _document(path: Path) -> dict[str, Any]:
+    def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in values:
+                raise ConfigRefused(f"The MCP config {path} gives the key {key!r} twice.")
+            values[key] = value
+        return values
+
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        document = json.loads(text, object_pairs_hook=without_doubles)
+    except FileNotFoundError:
+        raise ConfigRefused(f"The MCP config {path} does not exist.") from None
+    except OSError as error:
+        raise ConfigRefused(f"The MCP config {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError:
+        raise ConfigRefused(f"The MCP config {path} is not UTF-8 text.") from None
+    except json.JSONDecodeError as error:
+        raise ConfigRefused(
+            f"The MCP config {path} is not JSON: line {error.lineno}, column {error.colno}: "
+            f"{error.msg}."
+        ) from error
+    if not isinstance(document, dict):
+        raise ConfigRefused(f"The MCP config {path} is not a JSON object.")
+    return document
+
+
+def _normalised(raw: str) -> str:
+    """The name in this system's form, empty where nothing is left of it."""
+    return re.sub(r"[^a-z0-9-]+", "-", raw.lower()).strip("-")[:LONGEST_NAME].rstrip("-")
+
+
+def _spec(name: str, raw: Any, folder: Path, environ: Mapping[str, str]) -> ServerSpec:
+    entry = _entry(raw)
+    own, missing = entry.sutazai, list(_missing(entry, environ))
+    if missing:
+        raise _Unusable(f"the environment has no {', no '.join(missing)}")
+
+    def fill(text: str) -> str:
+        return REFERENCE.sub(lambda reference: _filled(reference[1], environ) or "", text)
+
+    recipe = Command(
+        command=fill(entry.command),
+        args=tuple(fill(argument) for argument in entry.args),
+        env={key: fill(value) for key, value in entry.env.items()},
+        cwd=None if entry.cwd is None else str(folder / fill(entry.cwd)),
+    )
+    if not recipe.command:
+        raise _Unusable("its command is empty")
+    spec = ServerSpec(
+        name=ServerName(name),
+        recipe=recipe,
+        start=StartPolicy.DISABLED if entry.disabled else own.start or StartPolicy.EAGER,
+        origin=Origin.FILE,
+        owner=LOCAL.id,
+    )
+    return msgspec.structs.replace(
+        spec,
+        start_timeout=_span(own.start_timeout_s, spec.start_timeout),
+        probe_timeout=_span(own.probe_timeout_s, spec.probe_timeout),
+    )
+
+
+def _entry(raw: Any) -> _Entry:
+    if isinstance(raw, dict) and ("url" in raw or raw.get("type", "stdio") != "stdio"):
+        raise _Unusable("it is a remote server, which is not supported yet")
+    try:
+        return msgspec.convert(raw, _Entry)
+    except msgspec.ValidationError as error:
+        # Its text names types and keys, never values.
+        raise _Unusable(f"{str(error)[0].lower()}{str(error)[1:]}") from error
+
+
+def _texts(entry: _Entry) -> Iterator[str]:
+    yield from (entry.command, *entry.args, *entry.env.values(), entry.cwd or "")
+
+
+def _missing(entry: _Entry, environ: Mapping[str, str]) -> Iterator[str]:
+    """The variables that the entry needs and the environment lacks, each once, in order."""
+    found = [hit for text in _texts(entry) for hit in REFERENCE.findall(text)]
+    for reference in dict.fromkeys(found):
+        match = VARIABLE.match(reference)
+        if match is None:
+            raise _Unusable(f"it refers to ${{{reference}}}, which means nothing here")
+        if _filled(reference, environ) is None:
+            yield match[1]
+
+
+def _filled(reference: str, environ: Mapping[str, str]) -> str | None:
+    """What a reference stands for, None where nothing does. An empty value takes the default."""
+    match = VARIABLE.match(reference)
+    if match is None:
+        return None
+    name, default = match.groups()
+    value = environ.get(name)
+    return default if default is not None and not value else value
+
+
+def _span(seconds: float | None, default: timedelta) -> timedelta:
+    return default if seconds is None else timedelta(seconds=seconds)

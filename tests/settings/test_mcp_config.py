@@ -1,0 +1,180 @@
+"""MCP servers from a file: both forms, references, and what is refused."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domain.model.servers import Command, Origin, StartPolicy
+from entrypoints.mcp_config import ConfigRefused, McpConfig, read_config
+
+ENVIRON = {"TOKEN": "t0ken", "EMPTY": ""}
+
+
+def read(folder: Path, document: Any) -> McpConfig:
+    file = folder / "mcp.json"
+    file.write_text(document if isinstance(document, str) else json.dumps(document))
+    return read_config(file, ENVIRON)
+
+
+def read_one(folder: Path, **entry: Any) -> McpConfig:
+    return read(folder, {"mcpServers": {"one": {"command": "run", **entry}}})
+
+
+@pytest.mark.parametrize("form", ["mcpServers", "servers"])
+def test_both_forms_name_servers(tmp_path: Path, form: str) -> None:
+    entry = {"command": "npx", "args": ["-y", "x"], "env": {"A": "1"}, "type": "stdio"}
+
+    config = read(tmp_path, {form: {"files": entry}, "inputs": []})
+
+    (server,) = config.servers
+    assert (server.name, server.origin, server.owner) == ("files", Origin.FILE, "local")
+    assert server.start is StartPolicy.EAGER
+    assert server.recipe == Command(command="npx", args=("-y", "x"), env={"A": "1"})
+    assert (config.warnings, config.problems) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("${TOKEN}", "t0ken"),
+        ("${env:TOKEN}", "t0ken"),
+        ("a${TOKEN}b${TOKEN}", "at0kenbt0ken"),
+        ("${NONE:-x y}", "x y"),
+        ("${NONE:-}", ""),
+        ("${EMPTY:-x}", "x"),
+        ("${EMPTY}", ""),
+        ("${TOKEN:-x}", "t0ken"),
+        ("$TOKEN $5", "$TOKEN $5"),
+    ],
+)
+def test_references_are_replaced_from_the_environment(
+    tmp_path: Path, text: str, value: str
+) -> None:
+    (server,) = read_one(tmp_path, args=[text], env={"A": text}).servers
+
+    assert server.recipe.args == (value,)
+    assert server.recipe.env == {"A": value}
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ({"env": {"A": "${NONE}${ALSO_NONE}"}}, "the environment has no NONE, no ALSO_NONE."),
+        ({"args": ["${input:key}"]}, "it refers to ${input:key}, which means nothing here."),
+        ({"args": ["${A:-${TOKEN}}"]}, "it refers to ${A:-${TOKEN}, which means nothing here."),
+        ({"url": "https://x"}, "it is a remote server, which is not supported yet."),
+        ({"type": "sse"}, "it is a remote server, which is not supported yet."),
+        ({"command": "${EMPTY}"}, "its command is empty."),
+        ({"args": "x"}, "expected `array`, got `str` - at `$.args`."),
+        ({"env": {"A": 1}}, "expected `str`, got `int` - at `$.env[...]`."),
+        ({"sutazai": {"begin": 1}}, "object contains unknown field `begin` - at `$.sutazai`."),
+        ({"sutazai": {"start_timeout_s": 0}}, "expected `float` > 0.0 - at `$.sutazai"),
+    ],
+)
+def test_a_faulty_entry_does_not_refuse_the_others(
+    tmp_path: Path, entry: dict[str, Any], reason: str
+) -> None:
+    document = {"mcpServers": {"bad": {"command": "run", **entry}, "good": {"command": "run"}}}
+
+    config = read(tmp_path, document)
+
+    assert [server.name for server in config.servers] == ["good"]
+    ((name, said),) = config.problems
+    assert name == "bad"
+    assert said.startswith(reason)
+
+
+def test_an_entry_without_a_command_is_a_problem(tmp_path: Path) -> None:
+    config = read(tmp_path, {"mcpServers": {"a": {}, "b": 3}})
+
+    assert config.servers == ()
+    assert [problem.name for problem in config.problems] == ["a", "b"]
+    assert "`command`" in config.problems[0].reason
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [
+        ("My Server", "my-server"),
+        ("@acme/Files_2", "acme-files-2"),
+        ("x" * 40, "x" * 32),
+        (f"{'y' * 31}_z", "y" * 31),
+    ],
+)
+def test_a_name_is_brought_into_form_and_the_change_is_told(
+    tmp_path: Path, raw: str, name: str
+) -> None:
+    config = read(tmp_path, {"servers": {raw: {"command": "run"}}})
+
+    assert [server.name for server in config.servers] == [name]
+    assert config.warnings == (f"The server {raw!r} is called {name!r} here.",)
+
+
+def test_two_names_that_become_one_are_both_refused(tmp_path: Path) -> None:
+    config = read(
+        tmp_path, {"servers": {n: {"command": "run"} for n in ("My Server", "my-server", "ok")}}
+    )
+
+    assert [server.name for server in config.servers] == ["ok"]
+    assert [problem.name for problem in config.problems] == ["My Server", "my-server"]
+
+
+def test_a_name_without_a_letter_is_a_problem(tmp_path: Path) -> None:
+    assert read(tmp_path, {"servers": {"!!": {"command": "run"}}}).problems[0].name == "!!"
+
+
+def test_own_keys_set_start_and_times(tmp_path: Path) -> None:
+    (server,) = read_one(
+        tmp_path, sutazai={"start": "lazy", "start_timeout_s": 5, "probe_timeout_s": 1.5}
+    ).servers
+
+    assert server.start is StartPolicy.LAZY
+    assert server.start_timeout == timedelta(seconds=5)
+    assert server.probe_timeout == timedelta(seconds=1.5)
+
+
+def test_a_disabled_entry_never_starts(tmp_path: Path) -> None:
+    (server,) = read_one(tmp_path, disabled=True, sutazai={"start": "eager"}).servers
+
+    assert server.start is StartPolicy.DISABLED
+
+
+def test_a_relative_working_directory_starts_at_the_file(tmp_path: Path) -> None:
+    assert read_one(tmp_path, cwd="sub").servers[0].recipe.cwd == str(tmp_path / "sub")
+    assert read_one(tmp_path, cwd="/abs").servers[0].recipe.cwd == "/abs"
+
+
+def test_foreign_keys_are_told_and_ignored(tmp_path: Path) -> None:
+    document = {"mcpServers": {"a": {"command": "run", "autoApprove": []}}, "theme": 1}
+
+    assert read(tmp_path, document).warnings == (
+        f"The MCP config {tmp_path / 'mcp.json'} has the key 'theme', which is ignored.",
+        "The server 'a' has the key 'autoApprove', which is ignored.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"mcpServers": {\n"a": }}', "is not JSON: line 2"),
+        ("[]", "is not a JSON object"),
+        ("{}", "must hold one object"),
+        ('{"servers": {}, "mcpServers": {}}', "must hold one object"),
+        ('{"servers": []}', "must hold one object"),
+        ('{"servers": {"a": {"command": "x"}, "a": {"command": "y"}}}', "gives the key 'a' twice"),
+        ('{"servers": {"a": {"env": {"K": "1", "K": "2"}}}}', "gives the key 'K' twice"),
+    ],
+)
+def test_a_file_of_no_known_form_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigRefused, match=said) as refused:
+        read(tmp_path, text)
+
+    assert "mcp.json" in refused.value.message
+
+
+def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigRefused, match=r"nowhere\.json does not exist"):
+        read_config(tmp_path / "nowhere.json", ENVIRON)
