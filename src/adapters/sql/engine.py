@@ -1,0 +1,28 @@
+"""A database, opened by its URL."""
+
+from sqlalchemy import make_url
+
+from adapters.sql.dialect import engines
+from adapters.sql.inspector import SqlInspector
+from adapters.sql.transactions import SqlTransactions
+
+
+class Database:
+    """One database and what is offered on it; connects on first use."""
+
+    def __init__(self, url: str) -> None:
+        self._engines = engines(make_url(url))
+        self.transactions = SqlTransactions(self._engines)
+        self.inspector = SqlInspector(self._engines)
+
+    async def dispose(self) -> None:
+        """Close all connections; none may be in use."""
+        await self._engines.dispose()
+
+
+def open_database(url: str) -> Database:
+    """A database by SQLAlchemy's URL: `sqlite+aiosqlite:///…` or `postgresql+asyncpg://…`.
+
+    The file's folder must exist and the tables be at the head: see `migrate`.
+    """
+    return Database(url)

@@ -1,0 +1,97 @@
+"""The tables' way from one version of this system to the next."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, String, column, make_url, select, table
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.sql.dialect import engines, lock_starters
+from adapters.sql.statements import translated
+from adapters.sql.tables import metadata
+
+VERSION_TABLE = "alembic_version"
+_REVISION = re.compile(r'^revision = "(\w+)"', re.MULTILINE)
+_FOLLOWS = re.compile(r'^down_revision = "(\w+)"', re.MULTILINE)
+_CURRENT = select(column("version_num", String)).select_from(table(VERSION_TABLE))
+
+
+def folder() -> Path:
+    """Where the revisions lie: inside the wheel, or at the root of a checkout."""
+    inside = Path(__file__).parent / "migrations"
+    return inside if inside.is_dir() else Path(__file__).parents[3] / "migrations"
+
+
+@cache
+def head() -> str:
+    """The newest revision, read from the files' text: Alembic is too large to import for it."""
+    texts = [path.read_text("utf-8") for path in (folder() / "versions").glob("*.py")]
+    revisions = {found[1] for text in texts if (found := _REVISION.search(text))}
+    followed = {found[1] for text in texts if (found := _FOLLOWS.search(text))}
+    (newest,) = revisions - followed
+    return newest
+
+
+async def current(connection: AsyncConnection) -> str | None:
+    """The revision that the database's tables have, None before the first."""
+    known = await connection.run_sync(lambda sync: sync.dialect.has_table(sync, VERSION_TABLE))
+    if not known:
+        return None
+    revision = (await connection.execute(_CURRENT)).scalar()
+    return None if revision is None else str(revision)
+
+
+async def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the tables to `revision`, all of it or nothing; of many starters one does the work.
+
+    Costs one look where they are there already. Raises StorageUnavailable.
+    """
+    await _migrate(url, "upgrade", revision)
+
+
+async def downgrade(url: str, revision: str) -> None:
+    """Take the tables back to `revision` (`base`: none), their rows with them."""
+    await _migrate(url, "downgrade", revision)
+
+
+async def differences(url: str) -> tuple[str, ...]:
+    """How the database's tables differ from those that this version declares."""
+    opened = engines(make_url(url))
+    try:
+        with translated(opened.place):
+            async with opened.reader.connect() as connection:
+                return await connection.run_sync(_compare)
+    finally:
+        await opened.dispose()
+
+
+async def _migrate(url: str, direction: str, revision: str) -> None:
+    opened = engines(make_url(url))
+    goal = head() if revision == "head" else revision
+    try:
+        with translated(opened.place):
+            async with opened.writer.begin() as connection:
+                await lock_starters(connection)
+                if await current(connection) != goal:
+                    await connection.run_sync(_run, direction, goal)
+    finally:
+        await opened.dispose()
+
+
+def _run(connection: Connection, direction: str, revision: str) -> None:
+    from alembic import command  # noqa: PLC0415 - 12 MB, needed once a version
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(folder()).replace("%", "%%"))
+    step: Any = getattr(command, direction)
+    step(config, revision)
+
+
+def _compare(connection: Connection) -> tuple[str, ...]:
+    from alembic.autogenerate import compare_metadata  # noqa: PLC0415 - for developers only
+    from alembic.migration import MigrationContext  # noqa: PLC0415 - as above
+
+    return tuple(map(repr, compare_metadata(MigrationContext.configure(connection), metadata)))

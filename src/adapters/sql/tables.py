@@ -1,0 +1,179 @@
+"""The tables, and how the domain's values lie in their columns."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+from domain.model.agents import AgentLimits
+from domain.model.conversations import Message
+from domain.model.servers import ServerSpec
+from domain.model.tasks import Payload, TaskError, TaskProgress
+
+
+class Utc(TypeDecorator[datetime]):
+    """An instant; SQLite keeps no zone, so what is stored is always UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+class Json(TypeDecorator[Any]):
+    """A value as JSON text, read straight into the type `of`; None is NULL."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, of: Any = Any) -> None:
+        super().__init__()
+        self.of = of
+        self._decode = msgspec.json.Decoder(of).decode
+
+    def process_bind_param(self, value: Any, _dialect: Dialect) -> str | None:
+        return None if value is None else msgspec.json.encode(value).decode()
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
+        return None if value is None else self._decode(value)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("agent_id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("instructions", Text, nullable=False),
+    Column("model", String),
+    Column("tools", Json(tuple[str, ...]), nullable=False),
+    Column("capabilities", Json(tuple[str, ...]), nullable=False),
+    Column("limits", Json(AgentLimits), nullable=False),
+    Column("owner", String, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("updated_at", Utc, nullable=False),
+)
+
+servers = Table(
+    "servers",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("spec", Json(ServerSpec), nullable=False),
+    Column("created_at", Utc, nullable=False),
+)
+
+tool_lists = Table(
+    "tool_lists",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("tools", Json(tuple[Mapping[str, Any], ...]), nullable=False),
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("conversation_id", String, primary_key=True),
+    Column("agent_id", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("last_seq", Integer, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("updated_at", Utc, nullable=False),
+    Index(None, "created_at", "conversation_id"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("message_id", String, primary_key=True),
+    Column(
+        "conversation_id",
+        String,
+        ForeignKey("conversations.conversation_id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("seq", Integer, nullable=False),
+    Column("task_id", String),
+    Column("message", Json(Message), nullable=False),
+    Column("created_at", Utc, nullable=False),
+    UniqueConstraint("conversation_id", "seq"),
+)
+
+CLAIMABLE = text("status IN ('queued', 'running')")
+# SQLite uses a partial index only where the query repeats its condition word by word.
+UNFINISHED = text("status IN ('queued', 'running', 'waiting')")
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("task_id", String, primary_key=True),
+    Column("task_type", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("payload", Json(Payload), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("conversation_id", String),
+    Column("attempt", Integer, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("run_at", Utc, nullable=False),
+    Column("deadline_at", Utc),
+    Column("created_at", Utc, nullable=False),
+    Column("started_at", Utc),
+    Column("finished_at", Utc),
+    Column("cancel_requested_at", Utc),
+    Column("worker", String),
+    Column("lease_until", Utc),
+    Column("progress", Json(TaskProgress)),
+    Column("result", Json()),
+    Column("error", Json(TaskError)),
+    Column("last_seq", Integer, nullable=False),
+)
+# The conditions of partial indexes on PostgreSQL stand in the migrations alone: naming them here
+# would import its dialect.
+Index(
+    "ix_tasks_claimable",
+    tasks.c.priority.desc(),
+    tasks.c.created_at,
+    tasks.c.task_id,
+    sqlite_where=CLAIMABLE,
+)
+Index("uq_tasks_busy_conversation", tasks.c.conversation_id, unique=True, sqlite_where=UNFINISHED)
+Index("ix_tasks_created_at_task_id", tasks.c.created_at, tasks.c.task_id)
+
+task_events = Table(
+    "task_events",
+    metadata,
+    Column("task_id", String, ForeignKey("tasks.task_id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("data", Json(Mapping[str, Any]), nullable=False),
+    Column("at", Utc, nullable=False),
+)

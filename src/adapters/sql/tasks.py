@@ -1,0 +1,149 @@
+"""Tasks as their owners see them, as rows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, bindparam, case, func, insert, null, select, update
+
+from adapters.sql.dialect import Now, after, seconds
+from adapters.sql.pages import page_of, rows_after
+from adapters.sql.statements import Statements
+from adapters.sql.tables import UNFINISHED, task_events, tasks
+from domain.model.conversations import ConversationBusy
+from domain.model.pages import Page
+from domain.model.tasks import (
+    AgentPayload,
+    EventKind,
+    Task,
+    TaskError,
+    TaskEvent,
+    TaskFinished,
+    TaskId,
+    TaskNotFound,
+    TaskStatus,
+    TaskType,
+)
+from domain.ports.storage import NewTask, TaskQuery
+
+CANCELLED_EARLY = TaskError(reason="cancelled", message="Cancelled while no worker held it.")
+
+_THIS = tasks.c.task_id == bindparam("this")
+_HELD = tasks.c.status == TaskStatus.RUNNING
+ADD = (
+    insert(tasks)
+    .values(
+        status=TaskStatus.QUEUED,
+        attempt=0,
+        last_seq=0,
+        created_at=Now(),
+        run_at=after("delay_s"),
+        deadline_at=after("deadline_s"),
+    )
+    .returning(*tasks.c)
+)
+GET = select(tasks).where(_THIS)
+CANCEL = (
+    update(tasks)
+    .where(_THIS, UNFINISHED)
+    .values(
+        cancel_requested_at=func.coalesce(tasks.c.cancel_requested_at, Now()),
+        status=case((_HELD, tasks.c.status), else_=TaskStatus.CANCELLED),
+        finished_at=case((_HELD, null()), else_=Now()),
+        error=case((_HELD, tasks.c.error), else_=bindparam("reason", type_=tasks.c.error.type)),
+        last_seq=tasks.c.last_seq + case((_HELD, 0), else_=1),
+    )
+    .returning(*tasks.c)
+)
+ADD_EVENTS = insert(task_events).values(at=Now())
+EVENTS = (
+    select(task_events)
+    .where(task_events.c.task_id == bindparam("this"), task_events.c.seq > bindparam("after"))
+    .order_by(task_events.c.seq)
+    .limit(bindparam("most"))
+)
+COUNTS = select(tasks.c.status, func.count().label("number")).group_by(tasks.c.status)
+
+
+def task_of(row: Row[Any]) -> Task:
+    """A row of `tasks` as the domain's value."""
+    return msgspec.convert(row, Task, from_attributes=True)
+
+
+class SqlTasks:
+    """The tasks of one transaction."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    async def add(self, new: NewTask) -> Task:
+        kind = TaskType.AGENT if isinstance(new.payload, AgentPayload) else TaskType.TOOL
+        values = {
+            "task_id": new.task_id,
+            "task_type": kind,
+            "payload": new.payload,
+            "priority": new.priority,
+            "owner": new.owner,
+            "conversation_id": new.conversation_id,
+            "max_attempts": new.max_attempts,
+            "delay_s": seconds(new.delay),
+            "deadline_s": seconds(new.deadline),
+        }
+        busy = ConversationBusy(
+            f"A turn of the conversation {new.conversation_id!r} is still under way.",
+            conversation_id=new.conversation_id,
+        )
+        rows = await self._statements.rows(ADD, values, {"uq_tasks_busy_conversation": busy})
+        return task_of(rows[0])
+
+    async def get(self, task_id: TaskId) -> Task:
+        row = await self._statements.first(GET, {"this": task_id})
+        if row is None:
+            raise TaskNotFound(f"There is no task {task_id!r}.", task_id=task_id)
+        return task_of(row)
+
+    async def list(self, query: TaskQuery) -> Page[Task]:
+        wanted = [
+            column == value
+            for column, value in (
+                (tasks.c.owner, query.owner),
+                (tasks.c.status, query.status),
+                (tasks.c.conversation_id, query.conversation_id),
+            )
+            if value is not None
+        ]
+        part = rows_after(tasks.c.task_id, wanted, query.page)
+        rows = await self._statements.rows(part.rows)
+        total = await self._statements.rows(part.total)
+        items = tuple(task_of(row) for row in rows)
+        return page_of(items, total[0][0], query.page, lambda task: task.task_id)
+
+    async def request_cancel(self, task_id: TaskId) -> Task:
+        row = await self._statements.first(CANCEL, {"this": task_id, "reason": CANCELLED_EARLY})
+        if row is None:
+            ended = await self.get(task_id)
+            raise TaskFinished(
+                f"The task {task_id!r} has {ended.status.value}.",
+                task_id=task_id,
+                status=ended.status.value,
+            )
+        task = task_of(row)
+        if task.status is TaskStatus.CANCELLED:
+            last = {
+                "task_id": task_id,
+                "seq": row.last_seq,
+                "attempt": task.attempt,
+                "kind": EventKind.ERROR,
+                "data": CANCELLED_EARLY,
+            }
+            await self._statements.rows(ADD_EVENTS, last)
+        return task
+
+    async def events(self, task_id: TaskId, after: int, limit: int) -> tuple[TaskEvent, ...]:
+        place = {"this": task_id, "after": after, "most": limit}
+        rows = await self._statements.rows(EVENTS, place)
+        return tuple(msgspec.convert(row, TaskEvent, from_attributes=True) for row in rows)
+
+    async def counts(self) -> Mapping[TaskStatus, int]:
+        rows = await self._statements.rows(COUNTS)
+        return {TaskStatus(row.status): row.number for row in rows}

@@ -1,0 +1,63 @@
+"""Transactions on a database: one connection each, committed when the block is left."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from adapters.sql.agents import SqlAgents
+from adapters.sql.conversations import SqlConversations
+from adapters.sql.dialect import Engines
+from adapters.sql.queue import SqlQueue
+from adapters.sql.servers import SqlServers
+from adapters.sql.statements import Statements, translated
+from adapters.sql.tasks import SqlTasks
+from domain.ports.storage import StorageUnavailable
+
+
+class SqlTransaction:
+    """All stores over one connection."""
+
+    def __init__(self, statements: Statements) -> None:
+        self.agents = SqlAgents(statements)
+        self.servers = SqlServers(statements)
+        self.conversations = SqlConversations(statements)
+        self.tasks = SqlTasks(statements)
+        self.queue = SqlQueue(statements)
+
+
+class SqlTransactions:
+    """Where transactions on one database begin."""
+
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[SqlTransaction]:
+        place = self._engines.place
+        async with self._opened(self._engines.writer) as connection:
+            statements = Statements(connection, place)
+            yield SqlTransaction(statements)
+            if statements.broken:
+                raise StorageUnavailable("The transaction failed before its end: nothing is kept.")
+            with translated(place):
+                await connection.commit()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[SqlTransaction]:
+        async with self._opened(self._engines.reader) as connection:
+            yield SqlTransaction(Statements(connection, self._engines.place))
+
+    @asynccontextmanager
+    async def _opened(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction, rolled back at the end unless it was committed."""
+        connection = engine.connect()
+        with translated(self._engines.place):
+            await connection.start()
+        try:
+            with translated(self._engines.place):
+                await connection.begin()
+            yield connection
+        finally:
+            with translated(self._engines.place):
+                await connection.__aexit__(None, None, None)
