@@ -65,6 +65,8 @@ _HELD = and_(
 HEARTBEAT = (
     update(tasks)
     .where(
+        # SQLite finds pairs by no index: the ids alone lead it to the rows.
+        tasks.c.task_id.in_(bindparam("ids", expanding=True)),
         tuple_(tasks.c.task_id, tasks.c.attempt).in_(bindparam("holds", expanding=True)),
         tasks.c.status == TaskStatus.RUNNING,
         tasks.c.worker == bindparam("by"),
@@ -135,6 +137,7 @@ class SqlQueue:
         values = {
             "by": worker,
             "lease_s": seconds(lease),
+            "ids": [hold.task_id for hold in holds],
             "holds": [(hold.task_id, hold.attempt) for hold in holds],
         }
         rows = await self._statements.rows(HEARTBEAT, values)

@@ -1,0 +1,48 @@
+"""All rows of the in-memory store at one moment, and copies that nobody else can change."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import msgspec
+
+from domain.model.agents import Agent, AgentId
+from domain.model.conversations import Conversation, ConversationId, StoredMessage
+from domain.model.servers import ServerName, ServerSpec
+from domain.model.tasks import Task, TaskEvent, TaskId
+from domain.ports.system import Clock
+
+T = TypeVar("T")
+
+
+def own(value: T) -> T:
+    """The value as a database would give it back: through JSON, nothing in it shared."""
+    return msgspec.json.decode(msgspec.json.encode(value), type=type(value))
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows by their key. A committed state is never changed, only followed by another."""
+
+    agents: dict[AgentId, Agent] = msgspec.field(default_factory=dict)
+    servers: dict[ServerName, ServerSpec] = msgspec.field(default_factory=dict)
+    tools: dict[str, tuple[Mapping[str, Any], ...]] = msgspec.field(default_factory=dict)
+    conversations: dict[ConversationId, Conversation] = msgspec.field(default_factory=dict)
+    messages: dict[ConversationId, tuple[StoredMessage, ...]] = msgspec.field(default_factory=dict)
+    tasks: dict[TaskId, Task] = msgspec.field(default_factory=dict)
+    events: dict[TaskId, tuple[TaskEvent, ...]] = msgspec.field(default_factory=dict)
+
+    def copy(self) -> "State":
+        """A state of its own to change."""
+        return State(**{name: dict(getattr(self, name)) for name in self.__struct_fields__})
+
+    def sealed(self) -> "State":
+        """The same rows, where an attempt to write is a TypeError."""
+        views = {name: MappingProxyType(getattr(self, name)) for name in self.__struct_fields__}
+        return State(**views)  # type: ignore[arg-type]
+
+
+class Rows(msgspec.Struct, frozen=True, kw_only=True):
+    """What the stores of one transaction work on."""
+
+    state: State
+    clock: Clock

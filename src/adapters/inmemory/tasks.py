@@ -1,0 +1,120 @@
+"""Tasks as their owners see them, kept in memory."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import msgspec
+
+from adapters.inmemory.events import put
+from adapters.inmemory.pages import page
+from adapters.inmemory.state import Rows, own
+from domain.model.conversations import ConversationBusy
+from domain.model.pages import Page
+from domain.model.tasks import (
+    FINISHED,
+    AgentPayload,
+    EventKind,
+    NewEvent,
+    Task,
+    TaskError,
+    TaskEvent,
+    TaskFinished,
+    TaskId,
+    TaskNotFound,
+    TaskStatus,
+    TaskType,
+)
+from domain.ports.storage import NewTask, TaskQuery
+
+CANCELLED_EARLY = TaskError(reason="cancelled", message="Cancelled while no worker held it.")
+
+
+class MemoryTasks:
+    """The tasks of one transaction."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._state = rows.state
+        self._clock = rows.clock
+
+    async def add(self, new: NewTask) -> Task:
+        if new.task_id in self._state.tasks:
+            raise ValueError(new.task_id)
+        self._require_idle_conversation(new)
+        now = self._clock.now()
+        kind = TaskType.AGENT if isinstance(new.payload, AgentPayload) else TaskType.TOOL
+        return self._keep(
+            Task(
+                task_id=new.task_id,
+                task_type=kind,
+                status=TaskStatus.QUEUED,
+                payload=new.payload,
+                priority=new.priority,
+                owner=new.owner,
+                conversation_id=new.conversation_id,
+                max_attempts=new.max_attempts,
+                run_at=now + new.delay,
+                deadline_at=None if new.deadline is None else now + new.deadline,
+                created_at=now,
+            )
+        )
+
+    async def get(self, task_id: TaskId) -> Task:
+        return own(self._found(task_id))
+
+    async def list(self, query: TaskQuery) -> Page[Task]:
+        wanted = (
+            task
+            for task in self._state.tasks.values()
+            if query.owner in {None, task.owner}
+            and query.status in {None, task.status}
+            and query.conversation_id in {None, task.conversation_id}
+        )
+        cursor = self._state.tasks.get(TaskId(query.page.cursor or ""))
+        return page(wanted, cursor, query.page, lambda task: task.task_id)
+
+    async def request_cancel(self, task_id: TaskId) -> Task:
+        task = self._found(task_id)
+        if task.status in FINISHED:
+            raise TaskFinished(
+                f"The task {task_id!r} has {task.status.value}.",
+                task_id=task_id,
+                status=task.status.value,
+            )
+        now = self._clock.now()
+        marked = msgspec.structs.replace(task, cancel_requested_at=task.cancel_requested_at or now)
+        if task.status is TaskStatus.RUNNING:
+            return self._keep(marked)
+        data = msgspec.to_builtins(CANCELLED_EARLY)
+        put(self._state, task, (NewEvent(kind=EventKind.ERROR, data=data),), now)
+        return self._keep(
+            msgspec.structs.replace(
+                marked, status=TaskStatus.CANCELLED, finished_at=now, error=CANCELLED_EARLY
+            )
+        )
+
+    async def events(self, task_id: TaskId, after: int, limit: int) -> tuple[TaskEvent, ...]:
+        events = self._state.events.get(task_id, ())
+        return tuple(own(event) for event in events if event.seq > after)[:limit]
+
+    async def counts(self) -> Mapping[TaskStatus, int]:
+        return dict(Counter(task.status for task in self._state.tasks.values()))
+
+    def _require_idle_conversation(self, new: NewTask) -> None:
+        if new.conversation_id is not None and any(
+            task.conversation_id == new.conversation_id and task.status not in FINISHED
+            for task in self._state.tasks.values()
+        ):
+            raise ConversationBusy(
+                f"A turn of the conversation {new.conversation_id!r} is still under way.",
+                conversation_id=new.conversation_id,
+            )
+
+    def _keep(self, task: Task) -> Task:
+        self._state.tasks[task.task_id] = own(task)
+        return own(task)
+
+    def _found(self, task_id: TaskId) -> Task:
+        task = self._state.tasks.get(task_id)
+        if task is None:
+            raise TaskNotFound(f"There is no task {task_id!r}.", task_id=task_id)
+        return task

@@ -1,0 +1,44 @@
+"""Transactions in memory: for tests, trials and simulations, nothing outlives the process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from adapters.inmemory.agents import MemoryAgents
+from adapters.inmemory.conversations import MemoryConversations
+from adapters.inmemory.queue import MemoryQueue
+from adapters.inmemory.servers import MemoryServers
+from adapters.inmemory.state import Rows, State
+from adapters.inmemory.tasks import MemoryTasks
+from domain.ports.system import Clock
+
+
+class MemoryTransaction:
+    """All stores over one state."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.agents = MemoryAgents(rows)
+        self.servers = MemoryServers(rows)
+        self.conversations = MemoryConversations(rows)
+        self.tasks = MemoryTasks(rows)
+        self.queue = MemoryQueue(rows)
+
+
+class MemoryTransactions:
+    """A store whose clock is given. Writers take turns; readers see the last committed state."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._committed = State()
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[MemoryTransaction]:
+        async with self._turn:
+            state = self._committed.copy()
+            yield MemoryTransaction(Rows(state=state, clock=self._clock))
+            self._committed = state
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[MemoryTransaction]:
+        yield MemoryTransaction(Rows(state=self._committed.sealed(), clock=self._clock))
