@@ -2,22 +2,27 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
 from domain.model.health import Finding, HealthState, PartHealth
 from domain.model.servers import HEALTHY, ServerState
 from domain.orchestration.service import McpService
+from domain.ports.cache import Cache
+from domain.ports.models import LanguageModel, ModelRefused, ModelUnavailable
 from domain.ports.probes import Probe
 from domain.ports.storage import StorageInspector, StorageUnavailable
 from domain.ports.system import Clock
+from domain.tasks.worker import Worker
 
 LOOK_BUDGET_S = 2.0
 # Longer than a loaded SQLite file needs, short enough for a caller of /health.
 FRESH_S = 0.5
 # Looks are shared for this long, so that many callers cost what one costs; below one second,
 # the bound within which a death must show.
+PROBE_TTL = timedelta(seconds=10)
+# A model's server is another party's: it is asked this often at most.
 
 _ORDER = (HealthState.HEALTHY, HealthState.DEGRADED, HealthState.UNHEALTHY)
 
@@ -141,3 +146,61 @@ class HealthService:
             probe_ms=finding.probe_ms,
             backend=finding.backend,
         )
+
+
+class ModelProbe:
+    """The default model's server; an answer counts for PROBE_TTL, so that looking stays cheap."""
+
+    def __init__(self, model: LanguageModel, cache: Cache, clock: Clock) -> None:
+        self._model = model
+        self._cache = cache
+        self._clock = clock
+
+    async def look(self) -> Finding:
+        """The kept answer, or a fresh one."""
+        key = f"health/model/{self._model.name}"
+        kept = await self._cache.get(key)
+        if kept is not None:
+            return msgspec.json.decode(kept, type=Finding)
+        finding = await self._ask()
+        await self._cache.put(key, msgspec.json.encode(finding), PROBE_TTL)
+        return finding
+
+    async def _ask(self) -> Finding:
+        begun = self._clock.monotonic()
+        try:
+            await self._model.probe()
+        except (ModelUnavailable, ModelRefused) as failure:
+            return Finding(
+                state=HealthState.UNHEALTHY, reason=failure.message, backend=self._model.name
+            )
+        probe_ms = round((self._clock.monotonic() - begun) * 1000, 3)
+        return Finding(state=HealthState.HEALTHY, probe_ms=probe_ms, backend=self._model.name)
+
+
+class CacheProbe:
+    """The cache: one question to it."""
+
+    def __init__(self, cache: Cache, clock: Clock) -> None:
+        self._cache = cache
+        self._clock = clock
+
+    async def look(self) -> Finding:
+        """Ask it now."""
+        begun = self._clock.monotonic()
+        stats = await self._cache.stats()
+        probe_ms = round((self._clock.monotonic() - begun) * 1000, 3)
+        return Finding(state=HealthState.HEALTHY, probe_ms=probe_ms, backend=stats.backend)
+
+
+class WorkerProbe:
+    """This process's worker: whether it claims and keeps its leases."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    async def look(self) -> Finding:
+        """Read its state."""
+        if self._worker.running:
+            return Finding(state=HealthState.HEALTHY)
+        return Finding(state=HealthState.UNHEALTHY, reason="the worker does not run")

@@ -32,6 +32,10 @@ class ServerDown(Unavailable):
     """The server cannot take calls now; the reason says why and `retry_after` when to ask again."""
 
 
+class ServerUnusable(Conflict):
+    """The server's entry has a problem that must be mended first."""
+
+
 class StartPolicy(StrEnum):
     """EAGER starts with the system, LAZY on first use, DISABLED never."""
 
@@ -61,13 +65,14 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to run under a name."""
+    """What is to run under a name. `problem` says why it cannot, empty where it can."""
 
     name: ServerName
     recipe: Command
     start: StartPolicy = StartPolicy.EAGER
     origin: Origin = Origin.API
     owner: CallerId
+    problem: str = ""
     probe_timeout: timedelta = timedelta(seconds=10)
     # From the spawn on, boot included: measured boots take up to 4.4 s (python-sdk uses 10 s).
     start_timeout: timedelta = timedelta(seconds=60)

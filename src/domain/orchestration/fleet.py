@@ -86,7 +86,7 @@ class Fleet:
         self._runners[spec.name] = runner
         if known:
             self.catalogue.put(spec.name, known)
-        if spec.start is StartPolicy.EAGER:
+        if spec.start is StartPolicy.EAGER and not spec.problem:
             runner.start()
         return runner
 

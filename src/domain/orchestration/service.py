@@ -8,7 +8,13 @@ import msgspec
 
 from domain.errors import Invalid
 from domain.model.callers import Caller, Scope
-from domain.model.servers import Era, ServerName, ServerRecord, ServerSpec
+from domain.model.servers import (
+    Era,
+    ServerName,
+    ServerRecord,
+    ServerSpec,
+    ServerUnusable,
+)
 from domain.model.tools import (
     AnswerMalformed,
     ArgumentsInvalid,
@@ -97,9 +103,12 @@ class McpService:
         await self._fleet.remove(name)
 
     async def start_server(self, caller: Caller, name: str) -> ServerRecord:
-        """Begin a life unless one is under way; returns without waiting for it."""
+        """Begin a life unless one is under way; returns without waiting for it.
+
+        Raises ServerNotFound, ServerUnusable.
+        """
         caller.require(Scope.ADMIN)
-        runner = self._fleet.runner(name)
+        runner = self._usable(name)
         runner.start()
         return runner.record
 
@@ -113,10 +122,17 @@ class McpService:
     async def restart_server(self, caller: Caller, name: str) -> ServerRecord:
         """End a server and begin it again."""
         caller.require(Scope.ADMIN)
-        runner = self._fleet.runner(name)
+        runner = self._usable(name)
         await runner.stop("restarted on request")
         runner.start()
         return runner.record
+
+    def _usable(self, name: str) -> Runner:
+        runner = self._fleet.runner(name)
+        problem = runner.record.spec.problem
+        if problem:
+            raise ServerUnusable(f"The entry of {name!r} must be mended: {problem}", server=name)
+        return runner
 
     async def call_tool(  # noqa: PLR0913 - a call is all of this
         self,

@@ -37,10 +37,9 @@ class IllegalTransition(RuntimeError):
 
 def new_record(spec: ServerSpec, now: datetime) -> ServerRecord:
     """The record of a server that was never started."""
-    if spec.start is StartPolicy.DISABLED:
-        return ServerRecord(
-            spec=spec, state=ServerState.DISABLED, since=now, reason="disabled by its entry"
-        )
+    if spec.problem or spec.start is StartPolicy.DISABLED:
+        reason = spec.problem or "disabled by its entry"
+        return ServerRecord(spec=spec, state=ServerState.DISABLED, since=now, reason=reason)
     return ServerRecord(spec=spec, state=ServerState.IDLE, since=now)
 
 

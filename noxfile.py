@@ -1,0 +1,68 @@
+"""The one door to every check: `nox` runs those that need nothing but a package index."""
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests"]
+
+
+def _install(session: nox.Session, *groups: str) -> None:
+    """Exactly what the lock file says, into the session's own environment."""
+    chosen = [part for group in groups for part in ("--group", group)]
+    session.run_install(
+        "uv",
+        "sync",
+        "--locked",
+        "--quiet",
+        f"--python={session.virtualenv.location}",
+        *chosen,
+        env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location, "VIRTUAL_ENV": ""},
+    )
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and the contracts of who may import whom."""
+    _install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-logo")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Strict types over everything, tests included."""
+    _install(session, "types", "tests")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests that need no service, no Docker and no Node."""
+    _install(session, "tests")
+    session.run("pytest", "-m", "not services", *session.posargs)
+
+
+@nox.session
+def services(session: nox.Session) -> None:
+    """Tests against real MCP servers from npm, on a Node of the session's own."""
+    _install(session, "tests", "services")
+    session.run("pytest", "-m", "services", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Ratios within one run: over HTTP, without it, and beside mcpo."""
+    _install(session, "tests", "bench")
+    session.run("python", "-m", "tests.bench", *session.posargs)
+
+
+@nox.session(name="env-example")
+def env_example(session: nox.Session) -> None:
+    """Write `.env.example` anew from the settings."""
+    _install(session)
+    text = session.run("python", "-m", "entrypoints.settings.example", silent=True)
+    with open(".env.example", "w", encoding="utf-8") as file:  # noqa: PTH123 - one line
+        file.write(str(text))

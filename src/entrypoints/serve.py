@@ -1,0 +1,151 @@
+"""`sutazai serve`: the whole system in one process, from the open port to the last child's end."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+import uvloop
+
+from domain.errors import Failure
+from domain.model.callers import LOCAL
+from domain.model.servers import Command, Origin, ServerName, ServerSpec, ServerState, StartPolicy
+from domain.orchestration.service import McpService
+from entrypoints.banner import banner
+from entrypoints.claim import folder_claim, installation_id, listener_of
+from entrypoints.http.application import application
+from entrypoints.http.door import Door, DoorRules
+from entrypoints.mcp_config import read_config
+from entrypoints.serving import HttpServer, PortTaken, probe_port
+from entrypoints.settings.folder import make_data_folder
+from entrypoints.settings.values import Settings
+from entrypoints.wiring import System, open_system
+
+logger = logging.getLogger(__name__)
+
+BUNDLED = ServerName("sutazai")
+SETTLE_S = 3.0
+# The banner waits this long for servers that are still starting, so that it tells their states.
+LOOK_S = 0.05
+
+
+def serve(settings: Settings, environ: Mapping[str, str]) -> int:
+    """Run until SIGTERM or SIGINT. Returns the exit code: 0 stopped on request, 1 refused."""
+    logging.basicConfig(
+        level=settings.log_level.value.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        make_data_folder(settings.data_dir)
+        given = given_servers(settings, environ)
+        port = _port(settings)
+        address = f"http://{_in_url(settings.host)}:{port}"
+        with folder_claim(settings.data_dir, address):
+            uvloop.run(_main(settings, environ, given, port))
+    except Failure as failure:
+        sys.stderr.write(f"error: {failure.message}\n")
+        return 1
+    return 0
+
+
+def given_servers(settings: Settings, environ: Mapping[str, str]) -> tuple[ServerSpec, ...]:
+    """The bundled server and those of the config file, unusable ones with their problem.
+
+    Raises ConfigRefused where the file as a whole cannot be used.
+    """
+    bundled = ServerSpec(
+        name=BUNDLED,
+        recipe=Command(command=sys.executable, args=("-P", "-m", "entrypoints.mcp.bundled")),
+        origin=Origin.BUNDLED,
+        owner=LOCAL.id,
+    )
+    if settings.mcp_config is None:
+        return (bundled,)
+    config = read_config(settings.mcp_config, environ)
+    for warning in config.warnings:
+        logger.warning("%s: %s", settings.mcp_config, warning)
+    unusable = tuple(
+        ServerSpec(
+            name=ServerName(problem.name),
+            recipe=Command(command=""),
+            start=StartPolicy.DISABLED,
+            origin=Origin.FILE,
+            owner=LOCAL.id,
+            problem=problem.reason,
+        )
+        for problem in config.problems
+    )
+    return (bundled, *config.servers, *unusable)
+
+
+def _port(settings: Settings) -> int:
+    try:
+        return probe_port(settings.host, settings.port)
+    except PortTaken as taken:
+        holder = listener_of(settings.port)
+        if not holder:
+            raise
+        raise PortTaken(f"{taken.message} It is held by {holder}") from taken
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+async def _main(
+    settings: Settings, environ: Mapping[str, str], given: tuple[ServerSpec, ...], port: int
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    rules = DoorRules(
+        port=port,
+        allowed_hosts=settings.allowed_hosts,
+        allowed_origins=settings.allowed_origins,
+        admin_key=settings.admin_key.reveal() if settings.admin_key is not None else None,
+        max_body_bytes=settings.max_body_bytes,
+    )
+    door, drain = Door(rules), timedelta(seconds=settings.drain_s)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(HttpServer(door, settings.host, port, drain))
+        opening = asyncio.ensure_future(
+            stack.enter_async_context(
+                open_system(settings, environ, installation_id(settings.data_dir), given)
+            )
+        )
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():
+            opening.cancel()
+            await asyncio.wait({opening})
+            return
+        system = opening.result()
+        stack.push_async_callback(_drain, door, system, drain)
+        door.open(application(system.container, door))
+        await _settled(system.mcp, stop)
+        address = f"http://{_in_url(settings.host)}:{port}"
+        sys.stdout.write(banner(settings, address, os.getpid(), system.mcp.records()) + "\n")
+        sys.stdout.flush()
+        await stopped
+        logger.info("stopping")
+
+
+async def _settled(mcp: McpService, stop: asyncio.Event) -> None:
+    """Wait a little for servers that are still starting."""
+    for _ in range(round(SETTLE_S / LOOK_S)):
+        if stop.is_set() or all(r.state is not ServerState.STARTING for r in mcp.records()):
+            return
+        await asyncio.sleep(LOOK_S)
+
+
+async def _drain(door: Door, system: System, drain: timedelta) -> None:
+    """Let nobody in, claim nothing, and give what runs its time to end."""
+    system.worker.stop_claiming()
+    door.closing()
+    await asyncio.gather(door.emptied(drain), system.worker.stop(drain))
