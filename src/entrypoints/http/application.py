@@ -1,0 +1,85 @@
+"""The HTTP application: every noun's routes over the services that the wiring made."""
+
+import asyncio
+from collections.abc import Mapping
+from importlib.metadata import version
+from types import MappingProxyType
+from typing import Any
+
+import svcs
+from litestar import Litestar, Router
+from litestar.di import Provide
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.plugins import PluginProtocol
+from litestar.plugins.core import MsgspecDIPlugin
+
+from domain.agents import AgentService
+from domain.chat import ChatService
+from domain.health import HealthService
+from domain.orchestration.service import McpService
+from domain.ports.cache import Cache
+from domain.ports.storage import StorageInspector
+from domain.ports.system import Clock
+from domain.tasks.service import TaskService
+from entrypoints.http import agents, chat, database, mcp, servers, system, tasks, tools
+from entrypoints.http.failures import answer_failure
+from entrypoints.http.requests import StrictRequest
+
+SERVICES: Mapping[str, type] = MappingProxyType(
+    {
+        "agents": AgentService,
+        "cache": Cache,
+        "chats": ChatService,
+        "clock": Clock,
+        "health_of": HealthService,
+        "mcp": McpService,
+        "storage": StorageInspector,
+        "tasks": TaskService,
+    }
+)
+# What routes ask for by name, and what the wiring registered it as.
+
+
+class Application(Litestar):
+    """Litestar with msgspec alone: it imports pydantic wherever that happens to be installed."""
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        return [*plugins, MsgspecDIPlugin()]
+
+
+def application(container: svcs.Container, draining: asyncio.Event) -> Litestar:
+    """The routes over the services in `container`; streams end when `draining` is set."""
+    api = Router(
+        "/api/v1",
+        route_handlers=[
+            noun.ROUTES for noun in (agents, chat, tasks, mcp, servers, tools, database)
+        ],
+    )
+    provided = {name: container.get_abstract(kind) for name, kind in SERVICES.items()}
+    return Application(
+        [*system.ROUTES, api],
+        dependencies={
+            name: _constant(value) for name, value in (provided | {"draining": draining}).items()
+        },
+        exception_handlers={Exception: answer_failure},
+        request_class=StrictRequest,
+        request_max_body_size=None,
+        openapi_config=OpenAPIConfig(
+            title="SutazAI",
+            version=version("sutazai"),
+            path="/api/v1/openapi",
+            render_plugins=[JsonRenderPlugin()],
+            use_handler_docstrings=True,
+        ),
+        logging_config=None,
+        debug=False,
+    )
+
+
+def _constant(value: object) -> Provide:
+    def provide() -> Any:
+        return value
+
+    return Provide(provide, sync_to_thread=False)

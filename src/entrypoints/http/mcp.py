@@ -1,0 +1,236 @@
+"""The MCP bridge over HTTP: how all servers are, and requests passed on to one."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+from litestar.types import Scope
+
+from domain.model.health import HealthState
+from domain.model.servers import HEALTHY, Era, ServerRecord, ServerState
+from domain.model.tools import PeerRefused
+from domain.orchestration.service import McpService
+from domain.ports.system import Clock
+from entrypoints.http.requests import caller_of, may_read
+
+LONGEST_CALL_S = 3600
+DOWN = frozenset(ServerState) - HEALTHY - {ServerState.DISABLED, ServerState.STOPPED}
+
+
+class McpStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The bridge in short."""
+
+    status: HealthState
+    bridge_initialized: bool
+    service_count: int
+    dind_status: HealthState
+    states: dict[ServerState, int]
+    timestamp: datetime
+
+
+class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The bounds that a server's start is held to."""
+
+    probe_timeout_s: float
+    start_timeout_s: float
+
+
+class ServerHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one server is; idle is healthy."""
+
+    state: ServerState
+    healthy: bool
+    reason: str
+    since: datetime
+    last_ok: datetime | None
+    restarts: int
+    limits: ServerLimits
+    pid: int | None = None
+    era: Era | None = None
+
+
+class HealthSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts over all servers; without one, all of them are healthy."""
+
+    total: int
+    healthy: int
+    unhealthy: int
+    percentage_healthy: float
+
+
+class McpHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """How every server is, by name."""
+
+    services: dict[str, ServerHealth]
+    summary: HealthSummary
+
+
+class SessionAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of an open session since its start."""
+
+    era: Era | None
+    protocol_version: str | None
+    in_flight: int
+    requests: int
+    bytes_in: int
+    bytes_out: int
+    noise_lines: int
+
+
+class BridgeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The transport's view: the sessions that are open."""
+
+    bridge_initialized: bool
+    session_count: int
+    calls_in_flight: int
+    bytes_in: int
+    bytes_out: int
+    sessions: dict[str, SessionAnswer]
+    timestamp: datetime
+
+
+class ExecuteBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request to be passed on to a server."""
+
+    server: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    method: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    params: dict[str, Any] = {}
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_CALL_S)] = 60
+
+
+class RpcError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The server's own error, as JSON-RPC says it."""
+
+    code: int
+    message: str
+    data: Any = None
+
+
+class ExecuteAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the server answered: a result, or its own error."""
+
+    server: str
+    method: str
+    success: bool
+    timestamp: datetime
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: RpcError | None = None
+
+
+@get("/status")
+async def mcp_status(
+    mcp: NamedDependency[McpService], clock: NamedDependency[Clock], scope: Scope
+) -> McpStatus:
+    """The bridge in short. No engine is driven by this version, so `dind_status` is disabled."""
+    may_read(scope)
+    states = Counter(record.state for record in mcp.records())
+    status = HealthState.DEGRADED if DOWN & states.keys() else HealthState.HEALTHY
+    return McpStatus(
+        status=status if mcp.started else HealthState.UNHEALTHY,
+        bridge_initialized=mcp.started,
+        service_count=states.total(),
+        dind_status=HealthState.DISABLED,
+        states=dict(states),
+        timestamp=clock.now(),
+    )
+
+
+def _health(record: ServerRecord) -> ServerHealth:
+    return ServerHealth(
+        state=record.state,
+        healthy=record.state in HEALTHY,
+        reason=record.reason,
+        since=record.since,
+        last_ok=record.last_ok,
+        restarts=record.restarts,
+        limits=ServerLimits(
+            probe_timeout_s=record.spec.probe_timeout.total_seconds(),
+            start_timeout_s=record.spec.start_timeout.total_seconds(),
+        ),
+        pid=record.pid,
+        era=record.era,
+    )
+
+
+@get("/health")
+async def mcp_health(mcp: NamedDependency[McpService], scope: Scope) -> McpHealth:
+    """How every server is."""
+    may_read(scope)
+    services = {str(record.spec.name): _health(record) for record in mcp.records()}
+    total = len(services)
+    healthy = sum(service.healthy for service in services.values())
+    return McpHealth(
+        services=services,
+        summary=HealthSummary(
+            total=total,
+            healthy=healthy,
+            unhealthy=total - healthy,
+            percentage_healthy=round(100 * healthy / total, 1) if total else 100.0,
+        ),
+    )
+
+
+@get("/bridge/status")
+async def bridge_status(
+    mcp: NamedDependency[McpService], clock: NamedDependency[Clock], scope: Scope
+) -> BridgeStatus:
+    """The open sessions and what goes through them."""
+    may_read(scope)
+    sessions = {}
+    for name, traffic in sorted(mcp.traffic().items()):
+        record = mcp.record(name)
+        sessions[str(name)] = SessionAnswer(
+            era=record.era,
+            protocol_version=record.protocol_version,
+            **msgspec.structs.asdict(traffic),
+        )
+    return BridgeStatus(
+        bridge_initialized=mcp.started,
+        session_count=len(sessions),
+        calls_in_flight=sum(session.in_flight for session in sessions.values()),
+        bytes_in=sum(session.bytes_in for session in sessions.values()),
+        bytes_out=sum(session.bytes_out for session in sessions.values()),
+        sessions=sessions,
+        timestamp=clock.now(),
+    )
+
+
+@post("/execute", status_code=200)
+async def execute(
+    mcp: NamedDependency[McpService],
+    clock: NamedDependency[Clock],
+    scope: Scope,
+    data: JSONBody[ExecuteBody],
+) -> ExecuteAnswer:
+    """Pass one request on; an error that the server answers is an answer too."""
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error = None
+    try:
+        result = await mcp.execute(
+            caller_of(scope),
+            data.server,
+            data.method,
+            data.params,
+            timeout=timedelta(seconds=data.timeout_s),
+        )
+    except PeerRefused as refusal:
+        error = RpcError(code=refusal.code, message=refusal.message, data=refusal.data)
+    return ExecuteAnswer(
+        server=data.server,
+        method=data.method,
+        success=error is None,
+        timestamp=clock.now(),
+        result=result,
+        error=error,
+    )
+
+
+ROUTES = Router(
+    "/mcp",
+    route_handlers=[mcp_status, mcp_health, bridge_status, execute],
+    tags=["mcp"],
+)

@@ -1,0 +1,62 @@
+"""What routes learn of a request beyond its path: the caller, and a body read strictly."""
+
+from functools import cache
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import State
+from litestar.params import QueryParameter
+from litestar.types import Scope
+
+from domain.model import callers
+from domain.model.callers import Caller
+from entrypoints.http.problems import BodyInvalid, MalformedJson
+
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="At most this many items.")]
+Cursor = Annotated[
+    str | None,
+    QueryParameter(max_length=300, description="The `next_cursor` of the part before."),
+]
+
+
+class StrictRequest(Request[None, None, State]):
+    """Reads a JSON body straight into the route's own type, where "1" is no number."""
+
+    async def json(self) -> Any:
+        """Raises MalformedJson, BodyInvalid."""
+        field = self.route_handler.parsed_data_field
+        return decoded(await self.body(), Any if field is None else field.annotation)
+
+
+def decoded(body: bytes, kind: Any) -> Any:
+    """The body as a value of `kind`. Raises MalformedJson, BodyInvalid."""
+    try:
+        return _decoder(kind).decode(body)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        pointer = where.rstrip("`").replace(".", "/").replace("[", "/").replace("]", "")
+        raise BodyInvalid(f"{pointer or 'The body'}: {what}.", path=pointer) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedJson(f"The body is not JSON: {error}.") from error
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+def caller_of(scope: Scope) -> Caller:
+    """Who asks, as the door found out."""
+    caller: Caller = scope["state"]["caller"]
+    return caller
+
+
+def may_read(scope: Scope) -> None:
+    """Raises ScopeMissing where who asks may not look at the system."""
+    caller_of(scope).require(callers.Scope.READ)
+
+
+def may_administer(scope: Scope) -> None:
+    """Raises ScopeMissing where who asks may not change the system."""
+    caller_of(scope).require(callers.Scope.ADMIN)

@@ -1,0 +1,230 @@
+"""MCP servers over HTTP: named, looked at, started and stopped. Secrets never leave."""
+
+import re
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from litestar import Router, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+from litestar.types import Scope
+
+from domain.errors import Invalid
+from domain.model.servers import (
+    HEALTHY,
+    SERVER_NAME_PATTERN,
+    Command,
+    Era,
+    Origin,
+    ServerName,
+    ServerRecord,
+    ServerSpec,
+    ServerState,
+    StartFailure,
+    StartPolicy,
+)
+from domain.orchestration.service import McpService
+from entrypoints.http.pages import cut
+from entrypoints.http.requests import Cursor, Limit, caller_of, may_read
+
+MASK = "***"
+Text = Annotated[str, msgspec.Meta(max_length=32_768)]
+Texts = Annotated[tuple[Text, ...], msgspec.Meta(max_length=1000)]
+Environment = Annotated[dict[str, Text], msgspec.Meta(max_length=1000)]
+SECRET_OPTION = re.compile(
+    r"^(--?[\w-]*(?:key|token|secret|password|passwd|auth)[\w-]*)(=.*)?$", re.IGNORECASE
+)
+URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
+
+
+class RecipeNotSupported(Invalid):
+    """This version cannot start servers of this form."""
+
+
+class ServerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A server to be run: `command` with its arguments. Other forms are refused with a reason."""
+
+    name: Annotated[str, msgspec.Meta(pattern=SERVER_NAME_PATTERN)]
+    command: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)] | None = None
+    args: Texts = ()
+    env: Environment = {}
+    cwd: Text | None = None
+    url: Text | None = None
+    headers: Environment = {}
+    image: Text | None = None
+    start: StartPolicy = StartPolicy.EAGER
+
+    def recipe(self) -> Command:
+        """Raises RecipeNotSupported."""
+        if self.command is None or self.url is not None or self.image is not None or self.headers:
+            raise RecipeNotSupported(
+                "This version starts servers from a command: {name, command, args?, env?, cwd?}; "
+                "url and image are not supported yet.",
+                supported=["command"],
+            )
+        return Command(command=self.command, args=self.args, env=self.env, cwd=self.cwd)
+
+
+class ServerAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A server as it is now; values of its environment are masked."""
+
+    name: str
+    state: ServerState
+    healthy: bool
+    since: datetime
+    reason: str
+    start: StartPolicy
+    origin: Origin
+    command: str
+    args: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str | None
+    era: Era | None
+    protocol_version: str | None
+    pid: int | None
+    restarts: int
+    failures: int
+    last_failure: StartFailure | None
+    last_ok: datetime | None
+    ready_at: datetime | None
+    retry_at: datetime | None
+
+
+class ServerWithLog(ServerAnswer, frozen=True, kw_only=True):
+    """A server with the last lines of its diagnostics, oldest first."""
+
+    log_tail: tuple[str, ...]
+
+
+class ServerList(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the servers by name."""
+
+    servers: tuple[ServerAnswer, ...]
+    total_count: int
+    next_cursor: str | None
+
+
+def masked(args: tuple[str, ...]) -> tuple[str, ...]:
+    """Arguments without what is surely a secret: values of such options, passwords in URLs."""
+    shown: list[str] = []
+    hide_next = False
+    for arg in args:
+        option = SECRET_OPTION.match(arg)
+        if hide_next and not arg.startswith("-"):
+            shown.append(MASK)
+        elif option is not None and option[2] is not None:
+            shown.append(f"{option[1]}={MASK}")
+        else:
+            shown.append(URL_PASSWORD.sub(rf"\1{MASK}@", arg))
+        hide_next = option is not None and option[2] is None
+    return tuple(shown)
+
+
+def _answer(record: ServerRecord) -> ServerAnswer:
+    spec, recipe = record.spec, record.spec.recipe
+    return ServerAnswer(
+        name=spec.name,
+        state=record.state,
+        healthy=record.state in HEALTHY,
+        since=record.since,
+        reason=record.reason,
+        start=spec.start,
+        origin=spec.origin,
+        command=recipe.command,
+        args=masked(recipe.args),
+        env=dict.fromkeys(recipe.env, MASK),
+        cwd=recipe.cwd,
+        era=record.era,
+        protocol_version=record.protocol_version,
+        pid=record.pid,
+        restarts=record.restarts,
+        failures=record.failures,
+        last_failure=record.last_failure,
+        last_ok=record.last_ok,
+        ready_at=record.ready_at,
+        retry_at=record.retry_at,
+    )
+
+
+@get("/")
+async def list_servers(
+    mcp: NamedDependency[McpService], scope: Scope, limit: Limit = 50, cursor: Cursor = None
+) -> ServerList:
+    """Servers by name."""
+    may_read(scope)
+    page = cut(mcp.records(), lambda record: record.spec.name, limit, cursor)
+    return ServerList(
+        servers=tuple(map(_answer, page.items)),
+        total_count=page.total_count,
+        next_cursor=page.next_cursor,
+    )
+
+
+@post("/")
+async def add_server(
+    mcp: NamedDependency[McpService], scope: Scope, data: JSONBody[ServerBody]
+) -> ServerAnswer:
+    """Keep a new server and begin it as its `start` says."""
+    caller = caller_of(scope)
+    spec = ServerSpec(
+        name=ServerName(data.name), recipe=data.recipe(), start=data.start, owner=caller.id
+    )
+    return _answer(await mcp.add(caller, spec))
+
+
+@get("/{server:str}")
+async def get_server(
+    mcp: NamedDependency[McpService], scope: Scope, server: FromPath[str]
+) -> ServerWithLog:
+    """One server with the last lines of its log."""
+    may_read(scope)
+    answer = _answer(mcp.record(server))
+    return ServerWithLog(**msgspec.structs.asdict(answer), log_tail=mcp.log_tail(server))
+
+
+@delete("/{server:str}")
+async def remove_server(
+    mcp: NamedDependency[McpService], scope: Scope, server: FromPath[str]
+) -> None:
+    """End a server that came by the API and forget it."""
+    await mcp.remove(caller_of(scope), ServerName(server))
+
+
+@post("/{server:str}/start", status_code=200)
+async def start_server(
+    mcp: NamedDependency[McpService], scope: Scope, server: FromPath[str]
+) -> ServerAnswer:
+    """Begin a server; its state tells how far it is."""
+    return _answer(await mcp.start_server(caller_of(scope), server))
+
+
+@post("/{server:str}/stop", status_code=200)
+async def stop_server(
+    mcp: NamedDependency[McpService], scope: Scope, server: FromPath[str]
+) -> ServerAnswer:
+    """End a server until it is started again."""
+    return _answer(await mcp.stop_server(caller_of(scope), server))
+
+
+@post("/{server:str}/restart", status_code=200)
+async def restart_server(
+    mcp: NamedDependency[McpService], scope: Scope, server: FromPath[str]
+) -> ServerAnswer:
+    """End a server and begin it again."""
+    return _answer(await mcp.restart_server(caller_of(scope), server))
+
+
+ROUTES = Router(
+    "/mcp/servers",
+    route_handlers=[
+        list_servers,
+        add_server,
+        get_server,
+        remove_server,
+        start_server,
+        stop_server,
+        restart_server,
+    ],
+    tags=["servers"],
+)

@@ -1,0 +1,111 @@
+"""A task's events as server-sent events (HTML Living Standard, section 9.2)."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
+
+from domain.errors import Failure
+from domain.model.tasks import EventKind, TaskId
+from domain.tasks.stream import StreamEvent
+from entrypoints.http.problems import InternalFault, problem_of
+
+KEEP_ALIVE_S = 15.0
+# Proxies close connections that were silent for 30 to 60 seconds.
+HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
+
+logger = logging.getLogger(__name__)
+
+
+class EventStream(ASGIResponse):
+    """Sends events until they end, the caller leaves or the system stops.
+
+    The task goes on whoever leaves. On stopping the last event is `shutdown`, with the path
+    that resumes the stream.
+    """
+
+    def __init__(
+        self, task_id: TaskId, events: AsyncGenerator[StreamEvent, None], draining: asyncio.Event
+    ) -> None:
+        super().__init__(headers=HEADERS, media_type="text/event-stream")
+        self.headers.pop("content-length", None)
+        self._task_id = task_id
+        self._events = events
+        self._draining = draining
+        self._sent = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Send the stream; the door cancels this when the caller leaves."""
+        await self.start_response(send)
+        pump = asyncio.create_task(self._pump(send, scope["state"]["request_id"]))
+        drain = asyncio.create_task(self._draining.wait())
+        try:
+            await self._until_end(send, pump, drain)
+        finally:
+            pump.cancel()
+            drain.cancel()
+            await asyncio.wait({pump, drain})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _until_end(
+        self, send: Send, pump: asyncio.Task[None], drain: asyncio.Task[bool]
+    ) -> None:
+        while True:
+            before = self._sent
+            done, _ = await asyncio.wait(
+                {pump, drain}, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if pump in done:
+                pump.result()
+                return
+            if drain in done:
+                pump.cancel()
+                await asyncio.wait({pump})
+                resume = f"/api/v1/tasks/{self._task_id}/events"
+                data = {"reason": "the system is stopping", "resume": resume}
+                await self._send(send, encoded("shutdown", data))
+                return
+            if self._sent == before:
+                await self._send(send, b": keep-alive\n\n")
+
+    async def _pump(self, send: Send, request_id: str) -> None:
+        """Pass every event on; a failure in mid-stream is an `error` event."""
+        try:
+            async with aclosing(self._events) as events:
+                async for event in events:
+                    await self._send(send, self._frame(event))
+        except Failure as failure:
+            await self._fail(send, failure, request_id)
+        except Exception:
+            logger.exception("Request %s failed in its stream.", request_id)
+            fault = InternalFault("The system failed; its log says why.")
+            await self._fail(send, fault, request_id)
+
+    async def _fail(self, send: Send, failure: Failure, request_id: str) -> None:
+        problem = msgspec.json.decode(problem_of(failure, request_id).body)
+        await self._send(send, encoded(EventKind.ERROR, {"id": None, **problem}))
+
+    def _frame(self, event: StreamEvent) -> bytes:
+        data = {"id": event.id, **event.data}
+        if event.kind is EventKind.START:
+            data["task_id"] = self._task_id
+        return encoded(event.kind, data, None if event.live else event.id)
+
+    async def _send(self, send: Send, frame: bytes) -> None:
+        await send({"type": "http.response.body", "body": frame, "more_body": True})
+        self._sent += 1
+
+
+def encoded(kind: str, data: Mapping[str, Any], event_id: int | None = None) -> bytes:
+    """One event; only what is stored has an id that a client may resume from."""
+    line = b"" if event_id is None else b"id: %d\n" % event_id
+    return b"event: %s\n%sdata: %s\n\n" % (kind.encode(), line, msgspec.json.encode(data))

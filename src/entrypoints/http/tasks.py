@@ -1,0 +1,240 @@
+"""Tasks over HTTP."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Router, get, post
+from litestar.datastructures import ResponseHeader
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody
+from litestar.types import Scope
+
+from domain.model.agents import AgentId
+from domain.model.conversations import ConversationId
+from domain.model.pages import PageQuery
+from domain.model.tasks import (
+    AgentPayload,
+    Payload,
+    Task,
+    TaskError,
+    TaskId,
+    TaskProgress,
+    TaskStatus,
+    TaskType,
+    ToolPayload,
+)
+from domain.ports.storage import TaskQuery
+from domain.ports.system import Clock
+from domain.tasks.service import SubmitTask, TaskService
+from entrypoints.http.problems import ParameterInvalid
+from entrypoints.http.requests import Cursor, Limit, caller_of
+from entrypoints.http.streams import EventStream
+
+YEAR_S = 366 * 86400
+MOST_DIGITS = 18
+# An event's id fits 64 bits.
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000_000)]
+Short = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class ToolWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One tool call; `idempotent` true allows a repeat after a worker died in mid-call."""
+
+    server: Short
+    tool: Short
+    arguments: dict[str, Any] = {}
+    idempotent: bool | None = None
+
+    def payload(self) -> Payload:
+        """The same in the domain's words."""
+        return ToolPayload(
+            server=self.server,
+            tool=self.tool,
+            arguments=self.arguments,
+            idempotent=self.idempotent,
+        )
+
+
+class AgentWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One turn of an agent."""
+
+    agent: Short
+    message: Text
+    conversation_id: Short | None = None
+    model: Short | None = None
+
+    def payload(self) -> Payload:
+        """The same in the domain's words."""
+        conversation = self.conversation_id
+        return AgentPayload(
+            agent=AgentId(self.agent),
+            message=self.message,
+            conversation_id=None if conversation is None else ConversationId(conversation),
+            model=self.model,
+        )
+
+
+class _TaskBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    priority: Annotated[int, msgspec.Meta(ge=-1000, le=1000)] = 0
+    run_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    deadline_s: Annotated[float, msgspec.Meta(gt=0, le=YEAR_S)] | None = None
+    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] = 3
+
+    def submit(self, payload: Payload, now: datetime) -> SubmitTask:
+        return SubmitTask(
+            payload=payload,
+            priority=self.priority,
+            delay=max(timedelta(), (self.run_at or now) - now),
+            deadline=None if self.deadline_s is None else timedelta(seconds=self.deadline_s),
+            max_attempts=self.max_attempts,
+        )
+
+
+class ToolTaskBody(_TaskBody, frozen=True, kw_only=True, tag="tool", tag_field="task_type"):
+    """A tool call to be done. Higher priority first; the deadline counts from now."""
+
+    payload: ToolWork
+
+
+class AgentTaskBody(_TaskBody, frozen=True, kw_only=True, tag="agent", tag_field="task_type"):
+    """An agent's turn to be done. Higher priority first; the deadline counts from now."""
+
+    payload: AgentWork
+
+
+class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A task as it stands."""
+
+    task_id: str
+    task_type: TaskType
+    status: TaskStatus
+    payload: dict[str, Any]
+    priority: int
+    attempt: int
+    max_attempts: int
+    owner: str
+    run_at: datetime
+    created_at: datetime
+    conversation_id: str | None = None
+    deadline_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    progress: TaskProgress | None = None
+    result: Any = None
+    error: TaskError | None = None
+
+
+class TaskList(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the tasks, newest first."""
+
+    tasks: tuple[TaskAnswer, ...]
+    total_count: int
+    next_cursor: str | None
+
+
+def _answer(task: Task) -> TaskAnswer:
+    payload: dict[str, Any] = msgspec.to_builtins(task.payload)
+    inner = {"type", "interactive"}
+    return TaskAnswer(
+        task_id=task.task_id,
+        task_type=task.task_type,
+        status=task.status,
+        payload={name: value for name, value in payload.items() if name not in inner},
+        priority=task.priority,
+        attempt=task.attempt,
+        max_attempts=task.max_attempts,
+        owner=task.owner,
+        run_at=task.run_at,
+        created_at=task.created_at,
+        conversation_id=task.conversation_id,
+        deadline_at=task.deadline_at,
+        started_at=task.started_at,
+        finished_at=task.finished_at,
+        cancel_requested_at=task.cancel_requested_at,
+        progress=task.progress,
+        result=task.result,
+        error=task.error,
+    )
+
+
+@post("/")
+async def submit_task(
+    tasks: NamedDependency[TaskService],
+    clock: NamedDependency[Clock],
+    scope: Scope,
+    data: JSONBody[ToolTaskBody | AgentTaskBody],
+) -> TaskAnswer:
+    """Keep work to be done."""
+    submit = data.submit(data.payload.payload(), clock.now())
+    return _answer(await tasks.submit(caller_of(scope), submit))
+
+
+@get("/")
+async def list_tasks(  # noqa: PLR0913, PLR0917 - one argument a query parameter
+    tasks: NamedDependency[TaskService],
+    scope: Scope,
+    status: FromQuery[TaskStatus | None] = None,
+    conversation_id: FromQuery[str | None] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> TaskList:
+    """Tasks, newest first."""
+    query = TaskQuery(
+        status=status,
+        conversation_id=None if conversation_id is None else ConversationId(conversation_id),
+        page=PageQuery(limit=limit, cursor=cursor),
+    )
+    page = await tasks.list(caller_of(scope), query)
+    return TaskList(
+        tasks=tuple(map(_answer, page.items)),
+        total_count=page.total_count,
+        next_cursor=page.next_cursor,
+    )
+
+
+@get("/{task_id:str}")
+async def get_task(
+    tasks: NamedDependency[TaskService], scope: Scope, task_id: FromPath[str]
+) -> TaskAnswer:
+    """One task."""
+    return _answer(await tasks.get(caller_of(scope), TaskId(task_id)))
+
+
+@post("/{task_id:str}/cancel", status_code=202)
+async def cancel_task(
+    tasks: NamedDependency[TaskService], scope: Scope, task_id: FromPath[str]
+) -> TaskAnswer:
+    """Ask for a task's end."""
+    return _answer(await tasks.cancel(caller_of(scope), TaskId(task_id)))
+
+
+@get(
+    "/{task_id:str}/events",
+    media_type="text/event-stream",
+    response_headers=[ResponseHeader(name="Cache-Control", documentation_only=True)],
+)
+async def follow_task(
+    tasks: NamedDependency[TaskService],
+    draining: NamedDependency[asyncio.Event],
+    scope: Scope,
+    task_id: FromPath[str],
+    last_event_id: Annotated[str, HeaderParameter(name="Last-Event-ID")] = "0",
+) -> EventStream:
+    """A task's events as they come, after the one named by Last-Event-ID."""
+    if not (last_event_id.isascii() and last_event_id.isdigit()) or (
+        len(last_event_id) > MOST_DIGITS
+    ):
+        raise ParameterInvalid("Last-Event-ID is an event's id: a whole number.")
+    task = await tasks.get(caller_of(scope), TaskId(task_id))
+    events = tasks.follow(caller_of(scope), task.task_id, int(last_event_id))
+    return EventStream(task.task_id, events, draining)
+
+
+ROUTES = Router(
+    "/tasks",
+    route_handlers=[submit_task, list_tasks, get_task, cancel_task, follow_task],
+    tags=["tasks"],
+)

@@ -1,0 +1,126 @@
+"""Tools over HTTP: what is on offer, and the call of one."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, Router, get, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.types import Scope
+
+from domain.model.tools import Tool, ToolResult
+from domain.orchestration.service import McpService
+from entrypoints.http.pages import cut
+from entrypoints.http.requests import Cursor, Limit, caller_of, decoded, may_read
+
+LONGEST_CALL_S = 3600
+Timeout = Annotated[
+    float,
+    QueryParameter(gt=0, le=LONGEST_CALL_S, description="Seconds until the call is given up."),
+]
+JSON = "application/json"
+
+
+class ToolAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A tool; `full_name` is its name towards models."""
+
+    server: str
+    name: str
+    full_name: str
+    input_schema: dict[str, Any]
+    title: str | None = None
+    description: str | None = None
+    annotations: dict[str, Any] | None = None
+    output_schema: dict[str, Any] | None = None
+
+
+class ToolList(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the tools by full name."""
+
+    tools: tuple[ToolAnswer, ...]
+    total_count: int
+    next_cursor: str | None
+
+
+class CallAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a call gave back; `is_error` true means that the tool itself reports failure."""
+
+    content: tuple[dict[str, Any], ...]
+    is_error: bool
+    duration_ms: float
+    structured_content: dict[str, Any] | None = None
+
+
+def _answer(tool: Tool) -> ToolAnswer:
+    title, output = tool.definition.get("title"), tool.definition.get("outputSchema")
+    return ToolAnswer(
+        server=tool.server,
+        name=tool.name,
+        full_name=tool.full_name,
+        input_schema=dict(tool.input_schema),
+        title=title if isinstance(title, str) else None,
+        description=tool.description or None,
+        annotations=dict(tool.annotations) or None,
+        output_schema=output if isinstance(output, dict) else None,
+    )
+
+
+@get("/tools")
+async def list_tools(
+    mcp: NamedDependency[McpService],
+    scope: Scope,
+    server: FromQuery[str | None] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ToolList:
+    """Tools on offer, of all servers or of one."""
+    may_read(scope)
+    page = cut(mcp.tools(server), lambda tool: tool.full_name, limit, cursor)
+    return ToolList(
+        tools=tuple(map(_answer, page.items)),
+        total_count=page.total_count,
+        next_cursor=page.next_cursor,
+    )
+
+
+@post(
+    "/servers/{server:str}/tools/{tool:str}",
+    status_code=200,
+    media_type=JSON,
+    responses={200: ResponseSpec(CallAnswer, description="The tool's answer")},
+)
+async def call_tool(
+    mcp: NamedDependency[McpService],
+    request: Request[None, None, State],
+    server: FromPath[str],
+    tool: FromPath[str],
+    timeout_s: Timeout = 60,
+) -> Response[bytes]:
+    """Call a tool once; the body is its arguments, an object."""
+    body = await request.body()
+    result = await mcp.call_tool(
+        caller_of(request.scope),
+        server,
+        tool,
+        decoded(body, dict[str, Any]) if body else {},
+        timeout=timedelta(seconds=timeout_s),
+    )
+    return Response(encoded(result), media_type=JSON)
+
+
+def encoded(result: ToolResult) -> bytes:
+    """The answer's JSON; the server's own parts are passed on as they came."""
+    structured = result.structured_content
+    middle = b"" if structured is None else b'"structured_content":%b,' % structured
+    return b'{"content":%b,%b"is_error":%b,"duration_ms":%.3f}' % (
+        result.content,
+        middle,
+        b"true" if result.is_error else b"false",
+        result.duration_ms,
+    )
+
+
+ROUTES = Router("/mcp", route_handlers=[list_tools, call_tool], tags=["tools"])
