@@ -146,6 +146,5 @@ async def _settled(mcp: McpService, stop: asyncio.Event) -> None:
 
 async def _drain(door: Door, system: System, drain: timedelta) -> None:
     """Let nobody in, claim nothing, and give what runs its time to end."""
-    system.worker.stop_claiming()
     door.closing()
     await asyncio.gather(door.emptied(drain), system.worker.stop(drain))

@@ -85,7 +85,7 @@ async def open_system(
     async with AsyncExitStack() as stack:
         clock: Clock = SystemClock()
         chance: Chance = SystemChance()
-        signals: Signals = MemorySignals(clock)
+        signals: Signals = MemorySignals()
         cache: Cache = MemoryCache(clock)
         database = await _database(settings, stack)
         transactions: Transactions = database.transactions

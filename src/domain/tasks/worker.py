@@ -38,6 +38,8 @@ class Worker:
         self._held: dict[TaskId, Held] = {}
         self._carrying: set[asyncio.Task[None]] = set()
         self._main: asyncio.Task[None] | None = None
+        self._claiming: asyncio.Task[None] | None = None
+        self._draining = False
 
     @property
     def running(self) -> bool:
@@ -59,20 +61,20 @@ class Worker:
         self._main.add_done_callback(_log_break)
 
     async def stop(self, drain: timedelta) -> None:
-        """Claim no more, wait up to `drain` for what runs, hand back the rest."""
+        """Claim no more, wait up to `drain` for what runs, hand back the rest; may be repeated."""
+        if self._claiming is not None:
+            self._claiming.cancel()
+            await asyncio.wait({self._claiming})
         if self._carrying:
             await asyncio.wait(self._carrying, timeout=drain.total_seconds())
+        self._draining = True
         for held in self._held.values():
             held.end(Why.DRAINED)
-        if self._carrying:
+        while self._carrying:
             await asyncio.wait(self._carrying)
         if self._main is not None:
             self._main.cancel()
             await asyncio.wait({self._main})
-
-    def stop_claiming(self) -> None:
-        """The first step of stopping: leases are still kept."""
-        self._limits = msgspec.structs.replace(self._limits, concurrency=0)
 
     async def claim_now(self, transaction: Transaction, task_id: TaskId) -> Task:
         """Claim one task within the caller's transaction; `adopt` it once that is committed."""
@@ -83,6 +85,8 @@ class Worker:
     def adopt(self, task: Task) -> None:
         """Carry out a task that this worker has claimed."""
         held = Held(task)
+        if self._draining:
+            held.end(Why.DRAINED)
         self._held[task.task_id] = held
         carrying = asyncio.create_task(self._carry(held), name=f"task {task.task_id}")
         self._carrying.add(carrying)
@@ -99,7 +103,7 @@ class Worker:
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._claim_on_and_on())
+            self._claiming = group.create_task(self._claim_on_and_on())
             group.create_task(self._keep_leases())
             group.create_task(self._hear_cancels())
 
