@@ -29,6 +29,7 @@ from domain.tasks.carrier import Carrier, WorkerLimits
 from domain.tasks.recorder import Recorder
 from domain.tasks.runs import Finish, Indeterminate
 from domain.tasks.service import SubmitTask, TaskService
+from domain.tasks.topics import of_task
 from domain.tasks.worker import Worker
 
 pytestmark = pytest.mark.anyio
@@ -74,9 +75,16 @@ class Bench:
 
     async def until(self, task_id: TaskId, status: TaskStatus) -> Task:
         async with asyncio.timeout(5):
-            while (task := await self.tasks.get(LOCAL, task_id)).status is not status:
-                await asyncio.sleep(0.002)
+            async with self.signals.subscribe(of_task(task_id)) as changes:
+                while (task := await self.tasks.get(LOCAL, task_id)).status is not status:
+                    await changes.next(0.01)
         return task
+
+    async def until_retried(self, task_id: TaskId) -> None:
+        async with asyncio.timeout(5):
+            async for event in self.tasks.follow(LOCAL, task_id):
+                if event.kind is EventKind.RETRY:
+                    return
 
     async def kinds(self, task_id: TaskId) -> list[EventKind]:
         async with self.transactions.read() as transaction:
@@ -112,10 +120,8 @@ async def test_a_failure_that_may_pass_is_tried_again_after_its_delay(bench: Ben
 
     async with bench.working(down_once):
         task_id = await bench.submit()
+        await bench.until_retried(task_id)
         task = await bench.until(task_id, TaskStatus.QUEUED)
-        while task.attempt == 0:
-            await asyncio.sleep(0.002)
-            task = await bench.until(task_id, TaskStatus.QUEUED)
         assert task.run_at == bench.clock.now() + timedelta(seconds=1)
         bench.clock.advance(timedelta(seconds=1))
         task = await bench.finished(task_id)

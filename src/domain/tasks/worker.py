@@ -4,8 +4,6 @@ import asyncio
 import logging
 from datetime import timedelta
 
-import msgspec
-
 from domain.model.tasks import (
     Task,
     TaskId,
