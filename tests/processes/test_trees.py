@@ -191,8 +191,9 @@ async def test_a_sweep_ends_what_a_killed_life_left_and_nothing_else(
     handle = os.pidfd_open(guard)
     os.kill(guard, SIGKILL)
     await_ends([handle], within_s=3)
+    handle = os.pidfd_open(starter.pid)
     starter.kill()
-    starter.wait()
+    await_ends([handle], within_s=3)  # not waited for: a dead process that still has its entry
     mine = ProcessLauncher(installation, os.environ)
     other = ProcessLauncher(f"{installation}-other", os.environ)
     living = [await one.launch(NAME, python(ECHO)) for one in (mine, other)]
