@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from domain.errors import Failure
-from entrypoints.cli.client import Client, segment
+from entrypoints.cli.client import BROKEN_JSON, Client, segment
 from entrypoints.cli.context import DONE, FAILED, Context
 
 UNDESCRIBED = ("/livez", "/readyz", "/health-emergency", "/docs", "/api/v1/docs")
@@ -108,7 +108,9 @@ def _read(client: Client, path: str, query: Mapping[str, Any] | None = None) -> 
     status, media_type, answer = client.status_of(path, query)
     ms = (time.monotonic() - begun) * 1000
     note = "" if status in OK else _said(answer) or media_type
-    if status in OK and path in JUDGES:
+    if media_type == BROKEN_JSON:
+        note = media_type
+    elif status in OK and path in JUDGES:
         note = JUDGES[path](answer if isinstance(answer, dict) else {})
     return Row(
         method="GET", path=path, status=status, ok=status in OK and not note, ms=ms, note=note
@@ -125,11 +127,16 @@ def _judge_health(answer: Mapping[str, Any]) -> str:
     return ", ".join(sick) if services else "it names no services"
 
 
+def _judge_description(answer: Mapping[str, Any]) -> str:
+    return "" if answer.get("paths") else "it describes no operations"
+
+
 def _judge_mcp(answer: Mapping[str, Any]) -> str:
     return "" if answer.get("bridge_initialized") is True else "bridge_initialized is not true"
 
 
 JUDGES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    DESCRIPTION: _judge_description,
     "/health": _judge_health,
     "/api/v1/mcp/status": _judge_mcp,
 }

@@ -23,6 +23,8 @@ RECONNECT_PAUSE_S = 1.0
 # Together they outlast a restart.
 PAGE = 200
 SERVICE_UNAVAILABLE = 503
+BROKEN_JSON = "broken JSON"
+# Stands for the media type of an answer that says JSON and is none.
 
 
 class Refused(Failure):
@@ -149,7 +151,7 @@ class Client:
         except httpx.TransportError as error:
             raise self._no_answer(error) from error
         except ValueError:
-            return response.status_code, "broken JSON", None
+            return response.status_code, BROKEN_JSON, None
 
     def _stream(self, method: str, path: str, body: Any, last_id: str | None) -> Iterator[Event]:
         headers = {} if last_id is None else {"last-event-id": last_id}

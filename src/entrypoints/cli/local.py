@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from entrypoints.cli.context import DONE, Context
+from entrypoints.cli.context import DONE, FAILED, Context
 from entrypoints.settings.folder import make_data_folder
 from entrypoints.settings.listing import listed
 from entrypoints.settings.loading import InForce, load_in_force
@@ -16,10 +16,9 @@ SETTING_FLAGS = ("host", "port", "data_dir", "database_url", "mcp_config")
 
 def serve(context: Context) -> int:
     """Run the system until it is told to stop."""
+    settings = _settings(context)
     from entrypoints.serve import serve as run  # noqa: PLC0415 - other commands start without it
 
-    settings = _settings(context)
-    make_data_folder(settings.data_dir)
     return run(settings, context.environ)
 
 
@@ -36,9 +35,9 @@ def settings(context: Context) -> int:
 
 def upgrade(context: Context) -> int:
     """Bring the database to the newest revision."""
+    settings = _settings(context)
     from entrypoints.wiring import database_upgrade  # noqa: PLC0415 - other commands start without it
 
-    settings = _settings(context)
     make_data_folder(settings.data_dir)
     revision = asyncio.run(database_upgrade(settings))
     return _told(context, {"current": revision}, f"The database is at revision {revision}.")
@@ -46,19 +45,27 @@ def upgrade(context: Context) -> int:
 
 def current(context: Context) -> int:
     """The database's revision, and the newest that this version knows."""
+    settings = _settings(context)
     from entrypoints.wiring import database_current  # noqa: PLC0415 - other commands start without it
 
-    revision, head = asyncio.run(database_current(_settings(context)))
+    revision, head = asyncio.run(database_current(settings))
     text = f"current  {revision or 'none'}\nhead     {head}"
     return _told(context, {"current": revision, "head": head}, text)
 
 
 def check(context: Context) -> int:
-    """Fail unless the database is at the newest revision."""
+    """Fail if the tables differ from what this version declares."""
+    settings = _settings(context)
     from entrypoints.wiring import database_check  # noqa: PLC0415 - other commands start without it
 
-    asyncio.run(database_check(_settings(context)))
-    return _told(context, {"ok": True}, "The database is at the newest revision.")
+    differences = asyncio.run(database_check(settings))
+    if context.json:
+        context.terminal.json({"ok": not differences, "differences": differences})
+    elif not differences:
+        context.terminal.say("The tables are as this version declares them.")
+    for difference in differences:
+        context.terminal.complain(f"error: {difference}")
+    return FAILED if differences else DONE
 
 
 def _in_force(context: Context) -> InForce:

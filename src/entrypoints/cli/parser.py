@@ -57,7 +57,7 @@ def _local(commands: Commands) -> None:
     database = commands.group("db", "the database's schema")
     database.add("upgrade", "bring it to the newest revision", local.upgrade, SETTINGS, JSON)
     database.add("current", "show its revision", local.current, SETTINGS, JSON)
-    database.add("check", "fail unless it is the newest", local.check, SETTINGS, JSON)
+    database.add("check", "fail if its tables are not this version's", local.check, SETTINGS, JSON)
 
 
 def _mcp(mcp: Commands) -> None:
