@@ -35,10 +35,12 @@ class MemoryTransactions:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[MemoryTransaction]:
         async with self._turn:
+            await asyncio.sleep(0)  # as with any real store, others run meanwhile
             state = self._committed.copy()
             yield MemoryTransaction(Rows(state=state, clock=self._clock))
             self._committed = state
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[MemoryTransaction]:
+        await asyncio.sleep(0)  # as above
         yield MemoryTransaction(Rows(state=self._committed.sealed(), clock=self._clock))

@@ -1,9 +1,11 @@
 """All in which the databases differ: their clock, how they are opened, how they name a fault."""
 
+import asyncio
 import sqlite3
 from datetime import timedelta
 from typing import Any
 
+import aiosqlite
 import msgspec
 from sqlalchemy import URL, Connection, Float, Index, UniqueConstraint, bindparam, event, text
 from sqlalchemy.exc import DBAPIError
@@ -111,10 +113,7 @@ def engines(url: URL) -> Engines:
 
 def _sqlite(url: URL, size: int, begin: str, pragmas: tuple[str, ...]) -> AsyncEngine:
     engine = create_async_engine(
-        url,
-        pool_size=size,
-        max_overflow=0,
-        connect_args={"isolation_level": None, "timeout": LOCK_WAIT_S},
+        url, pool_size=size, max_overflow=0, async_creator=lambda: _connected(url)
     )
 
     def prepare(connection: Any, _record: object) -> None:
@@ -131,6 +130,19 @@ def _sqlite(url: URL, size: int, begin: str, pragmas: tuple[str, ...]) -> AsyncE
     event.listen(engine.sync_engine, "connect", prepare)
     event.listen(engine.sync_engine, "begin", start)
     return engine
+
+
+async def _connected(url: URL) -> aiosqlite.Connection:
+    wait_s = float(str(url.query.get("timeout", LOCK_WAIT_S)))
+    connection = aiosqlite.connect(str(url.database), isolation_level=None, timeout=wait_s)
+    thread = connection._thread  # noqa: SLF001 - there is no other way to it
+    thread.daemon = True  # as SQLAlchemy does: an exit waits for no statement
+    try:
+        return await connection
+    except sqlite3.Error:
+        # Its thread still reports to this loop, which may be closed at once.
+        await asyncio.to_thread(thread.join)
+        raise
 
 
 async def lock_starters(connection: AsyncConnection) -> None:

@@ -1,0 +1,60 @@
+"""Every store that has to keep the contract: the twin, and SQLite on a file."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from adapters.inmemory.system import ManualClock
+from adapters.inmemory.transactions import MemoryTransactions
+from adapters.sql import migrate
+from adapters.sql.engine import open_database
+from tests.contracts.storage import Store
+
+
+def _url(path: Path) -> str:
+    return f"sqlite+aiosqlite:///{path}"
+
+
+async def _migrate(path: Path) -> None:
+    await migrate.upgrade(_url(path))
+    database = open_database(_url(path))
+    async with database.transactions.begin() as transaction:
+        for agent in await transaction.agents.list():
+            await transaction.agents.remove(agent.agent_id)
+    await database.dispose()
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with all tables and no rows, to copy."""
+    path = tmp_path_factory.mktemp("storage") / "empty.db"
+    asyncio.run(_migrate(path))
+    return path
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(
+    request: pytest.FixtureRequest, empty_database: Path, tmp_path: Path
+) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        clock = ManualClock()
+
+        async def advance(by: timedelta) -> None:
+            clock.advance(by)
+
+        yield Store(transactions=MemoryTransactions(clock), advance=advance)
+        return
+
+    async def pass_for_real(by: timedelta) -> None:
+        # SQLite's clock counts milliseconds: one more, and the time is surely over.
+        await asyncio.sleep(by.total_seconds() + 0.002)
+
+    path = tmp_path / "store.db"
+    shutil.copy(empty_database, path)
+    database = open_database(_url(path))
+    yield Store(transactions=database.transactions, advance=pass_for_real)
+    await database.dispose()

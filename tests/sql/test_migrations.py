@@ -1,0 +1,84 @@
+"""The way from one version's tables to the next."""
+
+import asyncio
+import logging
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from adapters.sql import migrate
+from adapters.sql.engine import open_database
+
+pytestmark = pytest.mark.anyio
+
+
+def _revisions() -> list[str]:
+    config = Config()
+    config.set_main_option("script_location", str(migrate.folder()))
+    walk = ScriptDirectory.from_config(config).walk_revisions()
+    return [script.revision for script in walk][::-1]
+
+
+async def _current(url: str) -> str | None:
+    database = open_database(url)
+    try:
+        return (await database.inspector.status()).migration_current
+    finally:
+        await database.dispose()
+
+
+def test_the_head_that_is_read_from_the_text_is_the_one_alembic_finds() -> None:
+    assert migrate.head() == _revisions()[-1]
+
+
+async def test_every_revision_goes_up_and_down_and_up_again(url: str) -> None:
+    before = "base"
+    for revision in _revisions():
+        await migrate.upgrade(url, revision)
+        await migrate.downgrade(url, before)
+        assert await _current(url) == (None if before == "base" else before)
+        await migrate.upgrade(url, revision)
+        assert await _current(url) == revision
+        before = revision
+
+
+async def test_the_tables_of_the_head_are_those_that_the_code_declares(url: str) -> None:
+    await migrate.upgrade(url, "0001")
+    await migrate.upgrade(url)
+    assert await migrate.differences(url) == ()
+
+
+async def test_a_table_that_is_missing_is_a_difference(url: str) -> None:
+    await migrate.upgrade(url, "0001")
+    await migrate.downgrade(url, "base")
+    assert any("agents" in difference for difference in await migrate.differences(url))
+
+
+async def test_of_two_starters_one_migrates_and_both_succeed(url: str) -> None:
+    patient = url.replace("timeout=0.2", "timeout=10")
+    await asyncio.gather(*(migrate.upgrade(patient) for _ in range(3)))
+    assert await _current(url) == migrate.head()
+
+
+async def test_an_installation_starts_with_three_agents(url: str) -> None:
+    await migrate.upgrade(url)
+    database = open_database(url)
+    async with database.transactions.read() as transaction:
+        agents = await transaction.agents.list()
+    await database.dispose()
+    assert [agent.agent_id for agent in agents] == [
+        "code-helper",
+        "general-assistant",
+        "task-planner",
+    ]
+    assert all(agent.tools == ("*",) and agent.owner == "local" for agent in agents)
+    assert all(agent.instructions and agent.capabilities for agent in agents)
+
+
+async def test_migrating_leaves_the_logging_alone(url: str) -> None:
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers))
+    await migrate.upgrade(url)
+    assert (root.level, list(root.handlers)) == before
+    assert not logging.getLogger("sqlalchemy.engine").disabled
