@@ -5,14 +5,13 @@ from typing import Annotated
 
 import msgspec
 from litestar import Router, delete, get, patch, post
-from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.types import Scope
 
 from domain.agents import AgentChange, AgentService, AgentView, NewAgent
 from domain.model.agents import AGENT_ID_PATTERN, AgentId, AgentLimits, AgentStatus
 from entrypoints.http.pages import cut
-from entrypoints.http.requests import Cursor, Limit, caller_of
+from entrypoints.http.requests import Cursor, Limit, Service, caller_of
 
 DAY_S = 86400
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -120,7 +119,7 @@ def _answer(view: AgentView) -> AgentAnswer:
 
 @get(["/", "/list"])
 async def list_agents(  # noqa: PLR0913, PLR0917 - one argument a query parameter
-    agents: NamedDependency[AgentService],
+    agents: Service[AgentService],
     scope: Scope,
     capability: FromQuery[str | None] = None,
     status: FromQuery[AgentStatus | None] = None,
@@ -140,7 +139,7 @@ async def list_agents(  # noqa: PLR0913, PLR0917 - one argument a query paramete
 
 @post("/")
 async def create_agent(
-    agents: NamedDependency[AgentService], scope: Scope, data: JSONBody[NewAgentBody]
+    agents: Service[AgentService], scope: Scope, data: JSONBody[NewAgentBody]
 ) -> AgentAnswer:
     """Keep a new agent."""
     new = NewAgent(
@@ -157,7 +156,7 @@ async def create_agent(
 
 @get("/{agent_id:str}")
 async def get_agent(
-    agents: NamedDependency[AgentService], scope: Scope, agent_id: FromPath[str]
+    agents: Service[AgentService], scope: Scope, agent_id: FromPath[str]
 ) -> AgentAnswer:
     """One agent."""
     return _answer(await agents.get(caller_of(scope), AgentId(agent_id)))
@@ -165,7 +164,7 @@ async def get_agent(
 
 @patch("/{agent_id:str}")
 async def change_agent(
-    agents: NamedDependency[AgentService],
+    agents: Service[AgentService],
     scope: Scope,
     agent_id: FromPath[str],
     data: JSONBody[AgentChangeBody],
@@ -189,7 +188,7 @@ async def change_agent(
 
 @delete("/{agent_id:str}")
 async def remove_agent(
-    agents: NamedDependency[AgentService], scope: Scope, agent_id: FromPath[str]
+    agents: Service[AgentService], scope: Scope, agent_id: FromPath[str]
 ) -> None:
     """Take an agent away."""
     await agents.remove(caller_of(scope), AgentId(agent_id))

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Router, delete, get, post
-from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from litestar.types import Scope
 
@@ -18,8 +17,8 @@ from domain.model.tasks import Task, TaskStatus
 from domain.ports.models import Usage
 from domain.tasks.service import TaskService
 from entrypoints.http.problems import TaskFailed
-from entrypoints.http.requests import Cursor, Limit, caller_of
-from entrypoints.http.streams import EventStream
+from entrypoints.http.requests import Cursor, Limit, Service, caller_of
+from entrypoints.http.streams import EVENTS, MEDIA_TYPE, EventStream
 
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
@@ -143,8 +142,8 @@ def _answer(task: Task) -> ChatAnswer:
 
 @post("/chat", status_code=200)
 async def chat(
-    chats: NamedDependency[ChatService],
-    tasks: NamedDependency[TaskService],
+    chats: Service[ChatService],
+    tasks: Service[TaskService],
     scope: Scope,
     data: JSONBody[ChatBody],
 ) -> ChatAnswer:
@@ -154,11 +153,11 @@ async def chat(
     return _answer(await tasks.finished(caller, task.task_id))
 
 
-@post("/chat/stream", status_code=200, media_type="text/event-stream")
+@post("/chat/stream", status_code=200, media_type=MEDIA_TYPE, responses={200: EVENTS})
 async def chat_stream(
-    chats: NamedDependency[ChatService],
-    tasks: NamedDependency[TaskService],
-    draining: NamedDependency[asyncio.Event],
+    chats: Service[ChatService],
+    tasks: Service[TaskService],
+    draining: Service[asyncio.Event],
     scope: Scope,
     data: JSONBody[ChatBody],
 ) -> EventStream:
@@ -170,7 +169,7 @@ async def chat_stream(
 
 @get("/conversations")
 async def list_conversations(
-    chats: NamedDependency[ChatService], scope: Scope, limit: Limit = 50, cursor: Cursor = None
+    chats: Service[ChatService], scope: Scope, limit: Limit = 50, cursor: Cursor = None
 ) -> ConversationList:
     """Conversations, newest first."""
     page = await chats.conversations(caller_of(scope), PageQuery(limit=limit, cursor=cursor))
@@ -183,7 +182,7 @@ async def list_conversations(
 
 @get("/conversations/{conversation_id:str}")
 async def get_conversation(
-    chats: NamedDependency[ChatService], scope: Scope, conversation_id: FromPath[str]
+    chats: Service[ChatService], scope: Scope, conversation_id: FromPath[str]
 ) -> WholeConversation:
     """One conversation with its messages."""
     view = await chats.conversation(caller_of(scope), ConversationId(conversation_id))
@@ -193,7 +192,7 @@ async def get_conversation(
 
 @delete("/conversations/{conversation_id:str}")
 async def remove_conversation(
-    chats: NamedDependency[ChatService], scope: Scope, conversation_id: FromPath[str]
+    chats: Service[ChatService], scope: Scope, conversation_id: FromPath[str]
 ) -> None:
     """Take a conversation away with its messages."""
     await chats.remove(caller_of(scope), ConversationId(conversation_id))

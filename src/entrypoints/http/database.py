@@ -2,13 +2,12 @@
 
 import msgspec
 from litestar import Router, get, post
-from litestar.di import NamedDependency
 from litestar.types import Scope
 
 from domain.model.health import HealthState
 from domain.ports.cache import Cache, CacheStats
 from domain.ports.storage import StorageInspector, StorageStatus
-from entrypoints.http.requests import may_administer, may_read
+from entrypoints.http.requests import Service, may_administer, may_read
 
 
 class DatabaseStatus(StorageStatus, frozen=True, kw_only=True):
@@ -24,23 +23,21 @@ class Cleared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/database/status", tags=["database"])
-async def database_status(
-    storage: NamedDependency[StorageInspector], scope: Scope
-) -> DatabaseStatus:
+async def database_status(storage: Service[StorageInspector], scope: Scope) -> DatabaseStatus:
     """The database as it is now."""
     may_read(scope)
     return DatabaseStatus(**msgspec.structs.asdict(await storage.status()))
 
 
 @get("/cache/stats", tags=["cache"])
-async def cache_stats(cache: NamedDependency[Cache], scope: Scope) -> CacheStats:
+async def cache_stats(cache: Service[Cache], scope: Scope) -> CacheStats:
     """Counts of the cache as they are now."""
     may_read(scope)
     return await cache.stats()
 
 
 @post("/cache/clear", status_code=200, tags=["cache"])
-async def clear_cache(cache: NamedDependency[Cache], scope: Scope) -> Cleared:
+async def clear_cache(cache: Service[Cache], scope: Scope) -> Cleared:
     """Forget all cached answers of this system, and nothing else."""
     may_administer(scope)
     return Cleared(cleared=await cache.clear())

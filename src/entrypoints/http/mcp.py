@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Router, get, post
-from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from litestar.types import Scope
 
@@ -15,7 +14,7 @@ from domain.model.servers import HEALTHY, Era, ServerRecord, ServerState
 from domain.model.tools import PeerRefused
 from domain.orchestration.service import McpService
 from domain.ports.system import Clock
-from entrypoints.http.requests import caller_of, may_read
+from entrypoints.http.requests import Service, caller_of, may_read
 
 LONGEST_CALL_S = 3600
 DOWN = frozenset(ServerState) - HEALTHY - {ServerState.DISABLED, ServerState.STOPPED}
@@ -122,9 +121,7 @@ class ExecuteAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 @get("/status")
-async def mcp_status(
-    mcp: NamedDependency[McpService], clock: NamedDependency[Clock], scope: Scope
-) -> McpStatus:
+async def mcp_status(mcp: Service[McpService], clock: Service[Clock], scope: Scope) -> McpStatus:
     """The bridge in short. No engine is driven by this version, so `dind_status` is disabled."""
     may_read(scope)
     states = Counter(record.state for record in mcp.records())
@@ -157,7 +154,7 @@ def _health(record: ServerRecord) -> ServerHealth:
 
 
 @get("/health")
-async def mcp_health(mcp: NamedDependency[McpService], scope: Scope) -> McpHealth:
+async def mcp_health(mcp: Service[McpService], scope: Scope) -> McpHealth:
     """How every server is."""
     may_read(scope)
     services = {str(record.spec.name): _health(record) for record in mcp.records()}
@@ -176,7 +173,7 @@ async def mcp_health(mcp: NamedDependency[McpService], scope: Scope) -> McpHealt
 
 @get("/bridge/status")
 async def bridge_status(
-    mcp: NamedDependency[McpService], clock: NamedDependency[Clock], scope: Scope
+    mcp: Service[McpService], clock: Service[Clock], scope: Scope
 ) -> BridgeStatus:
     """The open sessions and what goes through them."""
     may_read(scope)
@@ -201,8 +198,8 @@ async def bridge_status(
 
 @post("/execute", status_code=200)
 async def execute(
-    mcp: NamedDependency[McpService],
-    clock: NamedDependency[Clock],
+    mcp: Service[McpService],
+    clock: Service[Clock],
     scope: Scope,
     data: JSONBody[ExecuteBody],
 ) -> ExecuteAnswer:

@@ -1,18 +1,22 @@
 """What routes learn of a request beyond its path: the caller, and a body read strictly."""
 
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 from litestar import Request
 from litestar.datastructures import State
-from litestar.params import QueryParameter
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter, SkipValidation
 from litestar.types import Scope
 
 from domain.model import callers
 from domain.model.callers import Caller
 from entrypoints.http.problems import BodyInvalid, MalformedJson
 
+T = TypeVar("T")
+Service: TypeAlias = NamedDependency[SkipValidation[T]]
+# What the wiring made is of its type already; Litestar would look at it for each request.
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="At most this many items.")]
 Cursor = Annotated[
     str | None,

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import msgspec
 from litestar import Router, delete, get, post
-from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from litestar.types import Scope
 
@@ -26,7 +25,7 @@ from domain.model.servers import (
 )
 from domain.orchestration.service import McpService
 from entrypoints.http.pages import cut
-from entrypoints.http.requests import Cursor, Limit, caller_of, may_read
+from entrypoints.http.requests import Cursor, Limit, Service, caller_of, may_read
 
 MASK = "***"
 Text = Annotated[str, msgspec.Meta(max_length=32_768)]
@@ -149,7 +148,7 @@ def _answer(record: ServerRecord) -> ServerAnswer:
 
 @get("/")
 async def list_servers(
-    mcp: NamedDependency[McpService], scope: Scope, limit: Limit = 50, cursor: Cursor = None
+    mcp: Service[McpService], scope: Scope, limit: Limit = 50, cursor: Cursor = None
 ) -> ServerList:
     """Servers by name."""
     may_read(scope)
@@ -163,7 +162,7 @@ async def list_servers(
 
 @post("/")
 async def add_server(
-    mcp: NamedDependency[McpService], scope: Scope, data: JSONBody[ServerBody]
+    mcp: Service[McpService], scope: Scope, data: JSONBody[ServerBody]
 ) -> ServerAnswer:
     """Keep a new server and begin it as its `start` says."""
     caller = caller_of(scope)
@@ -175,7 +174,7 @@ async def add_server(
 
 @get("/{server:str}")
 async def get_server(
-    mcp: NamedDependency[McpService], scope: Scope, server: FromPath[str]
+    mcp: Service[McpService], scope: Scope, server: FromPath[str]
 ) -> ServerWithLog:
     """One server with the last lines of its log."""
     may_read(scope)
@@ -184,16 +183,14 @@ async def get_server(
 
 
 @delete("/{server:str}")
-async def remove_server(
-    mcp: NamedDependency[McpService], scope: Scope, server: FromPath[str]
-) -> None:
+async def remove_server(mcp: Service[McpService], scope: Scope, server: FromPath[str]) -> None:
     """End a server that came by the API and forget it."""
     await mcp.remove(caller_of(scope), ServerName(server))
 
 
 @post("/{server:str}/start", status_code=200)
 async def start_server(
-    mcp: NamedDependency[McpService], scope: Scope, server: FromPath[str]
+    mcp: Service[McpService], scope: Scope, server: FromPath[str]
 ) -> ServerAnswer:
     """Begin a server; its state tells how far it is."""
     return _answer(await mcp.start_server(caller_of(scope), server))
@@ -201,7 +198,7 @@ async def start_server(
 
 @post("/{server:str}/stop", status_code=200)
 async def stop_server(
-    mcp: NamedDependency[McpService], scope: Scope, server: FromPath[str]
+    mcp: Service[McpService], scope: Scope, server: FromPath[str]
 ) -> ServerAnswer:
     """End a server until it is started again."""
     return _answer(await mcp.stop_server(caller_of(scope), server))
@@ -209,7 +206,7 @@ async def stop_server(
 
 @post("/{server:str}/restart", status_code=200)
 async def restart_server(
-    mcp: NamedDependency[McpService], scope: Scope, server: FromPath[str]
+    mcp: Service[McpService], scope: Scope, server: FromPath[str]
 ) -> ServerAnswer:
     """End a server and begin it again."""
     return _answer(await mcp.restart_server(caller_of(scope), server))

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 import msgspec
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
@@ -17,8 +18,12 @@ from entrypoints.http.problems import InternalFault, problem_of
 
 KEEP_ALIVE_S = 15.0
 # Proxies close connections that were silent for 30 to 60 seconds.
+MEDIA_TYPE = "text/event-stream"
+EVENTS = ResponseSpec(
+    str, media_type=MEDIA_TYPE, description="Events until `done` or `error`; each has JSON data"
+)
 HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
+    "content-type": f"{MEDIA_TYPE}; charset=utf-8",
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
 }
@@ -36,7 +41,7 @@ class EventStream(ASGIResponse):
     def __init__(
         self, task_id: TaskId, events: AsyncGenerator[StreamEvent, None], draining: asyncio.Event
     ) -> None:
-        super().__init__(headers=HEADERS, media_type="text/event-stream")
+        super().__init__(headers=HEADERS, media_type=MEDIA_TYPE)
         self.headers.pop("content-length", None)
         self._task_id = task_id
         self._events = events

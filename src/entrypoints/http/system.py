@@ -8,13 +8,12 @@ from pathlib import Path
 import msgspec
 from litestar import Litestar, MediaType, Request, Response, get
 from litestar.datastructures import State
-from litestar.di import NamedDependency
 from litestar.types import Scope
 
 from domain.health import HealthService
 from domain.model.health import HealthState, PartHealth
 from entrypoints.http.problems import ProblemDocument
-from entrypoints.http.requests import may_read
+from entrypoints.http.requests import Service, may_read
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -49,7 +48,7 @@ def welcome() -> Welcome:
 
 
 @get("/health", tags=["system"])
-async def health(health_of: NamedDependency[HealthService], scope: Scope) -> Response[HealthAnswer]:
+async def health(health_of: Service[HealthService], scope: Scope) -> Response[HealthAnswer]:
     """How every part is: 200 while the core serves, 503 when the database is down."""
     may_read(scope)
     report = await health_of.report()

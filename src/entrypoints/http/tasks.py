@@ -6,8 +6,6 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Router, get, post
-from litestar.datastructures import ResponseHeader
-from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody
 from litestar.types import Scope
 
@@ -29,8 +27,8 @@ from domain.ports.storage import TaskQuery
 from domain.ports.system import Clock
 from domain.tasks.service import SubmitTask, TaskService
 from entrypoints.http.problems import ParameterInvalid
-from entrypoints.http.requests import Cursor, Limit, caller_of
-from entrypoints.http.streams import EventStream
+from entrypoints.http.requests import Cursor, Limit, Service, caller_of
+from entrypoints.http.streams import EVENTS, MEDIA_TYPE, EventStream
 
 YEAR_S = 366 * 86400
 MOST_DIGITS = 18
@@ -162,8 +160,8 @@ def _answer(task: Task) -> TaskAnswer:
 
 @post("/")
 async def submit_task(
-    tasks: NamedDependency[TaskService],
-    clock: NamedDependency[Clock],
+    tasks: Service[TaskService],
+    clock: Service[Clock],
     scope: Scope,
     data: JSONBody[ToolTaskBody | AgentTaskBody],
 ) -> TaskAnswer:
@@ -174,7 +172,7 @@ async def submit_task(
 
 @get("/")
 async def list_tasks(  # noqa: PLR0913, PLR0917 - one argument a query parameter
-    tasks: NamedDependency[TaskService],
+    tasks: Service[TaskService],
     scope: Scope,
     status: FromQuery[TaskStatus | None] = None,
     conversation_id: FromQuery[str | None] = None,
@@ -196,16 +194,14 @@ async def list_tasks(  # noqa: PLR0913, PLR0917 - one argument a query parameter
 
 
 @get("/{task_id:str}")
-async def get_task(
-    tasks: NamedDependency[TaskService], scope: Scope, task_id: FromPath[str]
-) -> TaskAnswer:
+async def get_task(tasks: Service[TaskService], scope: Scope, task_id: FromPath[str]) -> TaskAnswer:
     """One task."""
     return _answer(await tasks.get(caller_of(scope), TaskId(task_id)))
 
 
 @post("/{task_id:str}/cancel", status_code=202)
 async def cancel_task(
-    tasks: NamedDependency[TaskService], scope: Scope, task_id: FromPath[str]
+    tasks: Service[TaskService], scope: Scope, task_id: FromPath[str]
 ) -> TaskAnswer:
     """Ask for a task's end."""
     return _answer(await tasks.cancel(caller_of(scope), TaskId(task_id)))
@@ -213,12 +209,12 @@ async def cancel_task(
 
 @get(
     "/{task_id:str}/events",
-    media_type="text/event-stream",
-    response_headers=[ResponseHeader(name="Cache-Control", documentation_only=True)],
+    media_type=MEDIA_TYPE,
+    responses={200: EVENTS},
 )
 async def follow_task(
-    tasks: NamedDependency[TaskService],
-    draining: NamedDependency[asyncio.Event],
+    tasks: Service[TaskService],
+    draining: Service[asyncio.Event],
     scope: Scope,
     task_id: FromPath[str],
     last_event_id: Annotated[str, HeaderParameter(name="Last-Event-ID")] = "0",

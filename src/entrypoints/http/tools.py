@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.datastructures import State
-from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.types import Scope
@@ -14,7 +13,7 @@ from litestar.types import Scope
 from domain.model.tools import Tool, ToolResult
 from domain.orchestration.service import McpService
 from entrypoints.http.pages import cut
-from entrypoints.http.requests import Cursor, Limit, caller_of, decoded, may_read
+from entrypoints.http.requests import Cursor, Limit, Service, caller_of, decoded, may_read
 
 LONGEST_CALL_S = 3600
 Timeout = Annotated[
@@ -70,7 +69,7 @@ def _answer(tool: Tool) -> ToolAnswer:
 
 @get("/tools")
 async def list_tools(
-    mcp: NamedDependency[McpService],
+    mcp: Service[McpService],
     scope: Scope,
     server: FromQuery[str | None] = None,
     limit: Limit = 50,
@@ -93,7 +92,7 @@ async def list_tools(
     responses={200: ResponseSpec(CallAnswer, description="The tool's answer")},
 )
 async def call_tool(
-    mcp: NamedDependency[McpService],
+    mcp: Service[McpService],
     request: Request[None, None, State],
     server: FromPath[str],
     tool: FromPath[str],

@@ -1,0 +1,219 @@
+"""Servers, tools and the bridge, over a real connection."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from tests.http.world import World
+
+pytestmark = pytest.mark.anyio
+CALL = "/api/v1/mcp/servers/toy/tools"
+
+
+async def test_the_bridge_says_that_it_is_up(world: World) -> None:
+    status = (await world.client.get("/api/v1/mcp/status")).json()
+
+    assert status["status"] == "healthy"
+    assert status["bridge_initialized"] is True
+    assert status["service_count"] == 1
+    assert status["dind_status"] == "disabled"
+    assert status["states"] == {"ready": 1}
+    assert status["timestamp"].endswith("Z")
+
+
+async def test_every_server_has_its_health(world: World) -> None:
+    said = (await world.client.get("/api/v1/mcp/health")).json()
+
+    assert said["summary"] == {
+        "total": 1,
+        "healthy": 1,
+        "unhealthy": 0,
+        "percentage_healthy": 100.0,
+    }
+    toy = said["services"]["toy"]
+    assert toy["state"] == "ready"
+    assert toy["healthy"] is True
+    assert toy["era"] == "modern"
+    assert toy["limits"] == {"probe_timeout_s": 10.0, "start_timeout_s": 60.0}
+
+
+async def test_the_transports_view_counts_what_went_through(world: World) -> None:
+    said = (await world.client.get("/api/v1/mcp/bridge/status")).json()
+
+    assert said["session_count"] == 1
+    assert said["bytes_out"] == 20
+    assert said["sessions"]["toy"]["protocol_version"] == "2026-07-28"
+
+
+async def test_secrets_of_a_server_are_masked(world: World) -> None:
+    one = await world.client.get("/api/v1/mcp/servers/toy")
+    every = await world.client.get("/api/v1/mcp/servers")
+
+    assert "hush" not in one.text + every.text
+    assert one.json()["env"] == {"TOKEN": "***"}
+    assert one.json()["args"] == ["--api-key", "***", "x"]
+    assert one.json()["log_tail"] == ["toy is up"]
+    assert every.json()["total_count"] == 1
+    assert every.json()["next_cursor"] is None
+
+
+async def test_a_server_is_added_stopped_started_and_removed(world: World) -> None:
+    body = {"name": "more", "command": "toy", "env": {"KEY": "hush"}}
+    added = await world.client.post("/api/v1/mcp/servers", json=body)
+    again = await world.client.post("/api/v1/mcp/servers", json=body)
+    stopped = await world.client.post("/api/v1/mcp/servers/more/stop")
+    started = await world.client.post("/api/v1/mcp/servers/more/start")
+    restarted = await world.client.post("/api/v1/mcp/servers/more/restart")
+    removed = await world.client.delete("/api/v1/mcp/servers/more")
+    gone = await world.client.get("/api/v1/mcp/servers/more")
+
+    assert added.status_code == 201
+    assert added.json()["origin"] == "api"
+    assert "hush" not in added.text
+    assert again.status_code == 409
+    assert stopped.json()["state"] == "stopped"
+    assert started.status_code == restarted.status_code == 200
+    assert started.json()["state"] == "starting"
+    assert removed.status_code == 204
+    assert gone.status_code == 404
+
+
+async def test_a_server_of_a_file_is_not_removed_here(world: World) -> None:
+    answer = await world.client.delete("/api/v1/mcp/servers/toy")
+
+    assert answer.status_code == 409
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": "x", "url": "http://127.0.0.1/mcp"},
+        {"name": "x", "image": "busybox"},
+        {"name": "x"},
+        {"name": "x", "command": "toy", "image": "busybox"},
+    ],
+)
+async def test_other_forms_of_servers_are_refused_by_name(
+    world: World, body: dict[str, str]
+) -> None:
+    answer = await world.client.post("/api/v1/mcp/servers", json=body)
+
+    assert answer.status_code == 422
+    assert answer.json()["supported"] == ["command"]
+
+
+async def test_a_server_needs_a_plain_name(world: World) -> None:
+    body = {"name": "Has Space", "command": "toy"}
+    answer = await world.client.post("/api/v1/mcp/servers", json=body)
+
+    assert answer.status_code == 422
+    assert answer.json()["path"] == "/name"
+
+
+async def test_tools_are_listed_in_parts(world: World) -> None:
+    first = (await world.client.get("/api/v1/mcp/tools?limit=4")).json()
+    rest = (await world.client.get(f"/api/v1/mcp/tools?cursor={first['next_cursor']}")).json()
+    unknown = await world.client.get("/api/v1/mcp/tools?server=nobody")
+
+    names = [tool["name"] for tool in first["tools"] + rest["tools"]]
+    assert names == ["break", "echo", "fail", "hang", "misfit", "refuse"]
+    assert first["total_count"] == rest["total_count"] == 6
+    assert rest["next_cursor"] is None
+    assert first["tools"][1] == {
+        "server": "toy",
+        "name": "echo",
+        "full_name": "toy__echo",
+        "input_schema": {"type": "object"},
+        "description": "It echos.",
+    }
+    assert unknown.status_code == 404
+
+
+async def test_a_call_passes_the_servers_bytes_on(world: World) -> None:
+    answer = await world.client.post(f"{CALL}/echo", json={"a": 1})
+
+    assert answer.status_code == 200
+    assert answer.content.startswith(
+        b'{"content":[ {"type":"text","text":"{\\"a\\":1}"} ],"structured_content":{ "got": 1 },'
+    )
+    said = answer.json()
+    assert said["is_error"] is False
+    assert said["duration_ms"] >= 0
+
+
+async def test_a_call_without_a_body_has_no_arguments(world: World) -> None:
+    answer = await world.client.post(f"{CALL}/echo")
+
+    assert answer.json()["content"][0]["text"] == "{}"
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"[1]", 422), (b"7", 422), (b"{", 400)])
+async def test_arguments_are_an_object(world: World, body: bytes, status: int) -> None:
+    headers = {"content-type": "application/json"}
+    answer = await world.client.post(f"{CALL}/echo", content=body, headers=headers)
+
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "kind"),
+    [
+        (f"{CALL}/break", 502, "call-interrupted"),
+        (f"{CALL}/misfit", 422, "peer-refused"),
+        (f"{CALL}/refuse", 502, "peer-refused"),
+        (f"{CALL}/absent", 404, "tool-not-found"),
+        ("/api/v1/mcp/servers/nobody/tools/echo", 404, "server-not-found"),
+        (f"{CALL}/echo?timeout_s=0", 400, "parameter-invalid"),
+        (f"{CALL}/echo?timeout_s=3601", 400, "parameter-invalid"),
+        (f"{CALL}/echo?timeout_s=nan", 400, "parameter-invalid"),
+    ],
+)
+async def test_a_call_that_fails_says_how(world: World, path: str, status: int, kind: str) -> None:
+    answer = await world.client.post(path, json={})
+
+    assert answer.status_code == status
+    assert answer.json()["type"] == f"urn:sutazai:problem:{kind}"
+
+
+async def test_a_tools_own_failure_is_an_answer(world: World) -> None:
+    answer = await world.client.post(f"{CALL}/fail", json={})
+
+    assert answer.status_code == 200
+    assert answer.json()["is_error"] is True
+
+
+async def test_a_caller_that_leaves_cancels_its_call(world: World) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        await world.client.post(f"{CALL}/hang", json={}, timeout=0.2)
+
+    async with asyncio.timeout(2):
+        await world.connector.session.released.wait()
+
+
+async def test_a_request_is_passed_on(world: World) -> None:
+    body = {"server": "toy", "method": "prompts/list", "params": {}}
+    answer = await world.client.post("/api/v1/mcp/execute", json=body)
+
+    said = answer.json()
+    assert answer.status_code == 200
+    assert said["success"] is True
+    assert said["result"] == {"method": "prompts/list"}
+    assert "error" not in said
+
+
+async def test_an_error_of_the_server_is_an_answer_of_execute(world: World) -> None:
+    body = {"server": "toy", "method": "tools/call", "params": {"name": "refuse"}}
+    answer = await world.client.post("/api/v1/mcp/execute", json=body)
+
+    said = answer.json()
+    assert answer.status_code == 200
+    assert said["success"] is False
+    assert said["error"] == {"code": -32000, "message": "not today", "data": {"why": "rain"}}
+
+
+async def test_execute_refuses_other_methods(world: World) -> None:
+    body = {"server": "toy", "method": "initialize", "params": {}}
+    answer = await world.client.post("/api/v1/mcp/execute", json=body)
+
+    assert answer.status_code == 422

@@ -1,0 +1,115 @@
+"""A whole system on in-memory twins: real services, one toy server, a model that can be held."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import httpx
+import svcs
+
+from adapters.inmemory.cache import MemoryCache
+from adapters.inmemory.launcher import MemoryLauncher
+from adapters.inmemory.signals import MemorySignals
+from adapters.inmemory.transactions import MemoryTransactions
+from adapters.system import SystemChance, SystemClock
+from domain.agents import AgentService, Models, NewAgent
+from domain.chat import ChatService
+from domain.health import FixedProbe, HealthService, ServersProbe, StorageProbe
+from domain.model.callers import LOCAL
+from domain.model.health import Finding, HealthState
+from domain.model.servers import Command, Origin, ServerName, ServerSpec
+from domain.model.tasks import AgentPayload, ToolPayload, WorkerId
+from domain.orchestration.fleet import Fleet
+from domain.orchestration.life import Parts
+from domain.orchestration.service import McpService
+from domain.ports.cache import Cache
+from domain.ports.probes import Probe
+from domain.ports.storage import StorageInspector
+from domain.ports.system import Clock
+from domain.tasks.agent_run import AgentRun
+from domain.tasks.carrier import Carrier, WorkerLimits
+from domain.tasks.runs import RunOf, ToolRun
+from domain.tasks.service import TaskService
+from domain.tasks.worker import Worker
+from entrypoints.http.application import application
+from entrypoints.http.door import Door, DoorRules
+from entrypoints.serving import HttpServer, probe_port
+from tests.http.toys import HeldModel, ToyCompiler, ToyConnector, ToyInspector, until_input_ends
+
+
+class World:
+    """The parts of one system, and a client of it."""
+
+    def __init__(self) -> None:
+        clock, chance = SystemClock(), SystemChance()
+        self.transactions = MemoryTransactions(clock)
+        signals = MemorySignals()
+        self.connector = ToyConnector()
+        self.launcher = MemoryLauncher({"toy": until_input_ends})
+        self.model = HeldModel()
+        self.inspector = ToyInspector()
+        models = Models(self.model, {})
+        toy = ServerSpec(
+            name=ServerName("toy"),
+            recipe=Command(command="toy", args=("--api-key", "hush", "x"), env={"TOKEN": "hush"}),
+            origin=Origin.FILE,
+            owner=LOCAL.id,
+        )
+        parts = Parts(launcher=self.launcher, connector=self.connector, clock=clock, chance=chance)
+        self.fleet = Fleet(parts, self.transactions, ToyCompiler(), (toy,))
+        self.mcp = McpService(self.fleet, clock)
+        self.agents = AgentService(
+            self.transactions,
+            models,
+            lambda: [tool.full_name for tool in self.mcp.tools()],
+            clock,
+        )
+        self.tasks = TaskService(self.transactions, signals, chance)
+        runs: RunOf = {
+            ToolPayload: ToolRun(self.mcp, self.transactions),
+            AgentPayload: AgentRun(self.mcp, models, self.transactions),
+        }
+        limits = WorkerLimits(heartbeat=timedelta(seconds=0.05), poll=timedelta(seconds=0.05))
+        carrier = Carrier(self.transactions, signals, runs, chance, limits)
+        self.worker = Worker(WorkerId("w"), self.transactions, signals, carrier, limits)
+        chats = ChatService(self.transactions, self.tasks, self.worker, chance)
+        probes: dict[str, Probe] = {
+            "database": StorageProbe(self.inspector),
+            "mcp": ServersProbe(self.mcp),
+            "docker": FixedProbe(Finding(state=HealthState.DISABLED, reason="no engine")),
+        }
+        registry = svcs.Registry()
+        for kind, value in (
+            (AgentService, self.agents),
+            (Cache, MemoryCache(clock)),
+            (ChatService, chats),
+            (Clock, clock),
+            (HealthService, HealthService(probes, clock)),
+            (McpService, self.mcp),
+            (StorageInspector, self.inspector),
+            (TaskService, self.tasks),
+        ):
+            registry.register_value(kind, value)
+        self.container = svcs.Container(registry)
+        self.port = probe_port("127.0.0.1", 0)
+        self.door = Door(DoorRules(port=self.port, max_body_bytes=100_000))
+        self.server = HttpServer(self.door, "127.0.0.1", self.port, timedelta(seconds=0.3))
+        self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
+
+
+@asynccontextmanager
+async def running_world() -> AsyncIterator[World]:
+    """A world with its toy server up, an agent, a worker and an open door."""
+    world = World()
+    await world.fleet.start()
+    await world.mcp.execute(LOCAL, "toy", "ping", {}, timeout=timedelta(seconds=5))
+    await world.agents.create(
+        LOCAL, NewAgent(name="General assistant", instructions="Help.", tools=("toy__*",))
+    )
+    await world.worker.start()
+    async with world.server, world.client:
+        world.door.open(application(world.container, world.door.draining))
+        yield world
+    world.model.go.set()
+    await world.worker.stop(timedelta(seconds=1))
+    await world.fleet.stop()
