@@ -145,9 +145,9 @@ class Door:
 
     def _check_source(self, scope: Message, headers: dict[bytes, bytes]) -> None:
         """Turn away what a foreign page or a rebound name makes a browser send."""
-        host = headers.get(b"host")
+        host = headers.get(b"host", b"")
         twice = len(headers) != len(scope["headers"])
-        if host is None or (twice and [name for name, _ in scope["headers"]].count(b"host") > 1):
+        if not host or (twice and [name for name, _ in scope["headers"]].count(b"host") > 1):
             raise HostMissing("A request needs exactly one Host header.")
         if _host_name(host) not in self._hosts:
             raise HostRefused("This system does not serve that host; see SUTAZAI_ALLOWED_HOSTS.")

@@ -75,6 +75,7 @@ class InternalFault(Failure):
 STATUS: Mapping[type[Failure], int] = MappingProxyType(
     {
         Failure: 500,
+        InternalFault: 500,
         Invalid: 422,
         Forbidden: 403,
         NotFound: 404,
