@@ -1,11 +1,9 @@
 """All in which the databases differ: their clock, how they are opened, how they name a fault."""
 
-import asyncio
 import sqlite3
 from datetime import timedelta
 from typing import Any
 
-import aiosqlite
 import msgspec
 from sqlalchemy import URL, Connection, Float, Index, UniqueConstraint, bindparam, event, text
 from sqlalchemy.exc import DBAPIError
@@ -16,6 +14,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from adapters.sql.tables import Utc, metadata
+from adapters.sql.visits import connected
 
 SQLITE = "sqlite"
 LOCK_WAIT_S = 5.0
@@ -112,37 +111,20 @@ def engines(url: URL) -> Engines:
 
 
 def _sqlite(url: URL, size: int, begin: str, pragmas: tuple[str, ...]) -> AsyncEngine:
+    wait_s = float(str(url.query.get("timeout", LOCK_WAIT_S)))
+    every = ("foreign_keys=ON", *pragmas)
     engine = create_async_engine(
-        url, pool_size=size, max_overflow=0, async_creator=lambda: _connected(url)
+        url,
+        pool_size=size,
+        max_overflow=0,
+        async_creator=lambda: connected(str(url.database), wait_s, every),
     )
 
-    def prepare(connection: Any, _record: object) -> None:
-        cursor = connection.cursor()
-        for pragma in ("foreign_keys=ON", *pragmas):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
     def start(connection: Connection) -> None:
-        # One visit to the connection's thread, where SQLAlchemy's own cursor takes three.
-        driver: Any = connection.connection.dbapi_connection
-        driver.run_async(lambda sqlite: sqlite.execute(begin))
+        connection.exec_driver_sql(begin)
 
-    event.listen(engine.sync_engine, "connect", prepare)
     event.listen(engine.sync_engine, "begin", start)
     return engine
-
-
-async def _connected(url: URL) -> aiosqlite.Connection:
-    wait_s = float(str(url.query.get("timeout", LOCK_WAIT_S)))
-    connection = aiosqlite.connect(str(url.database), isolation_level=None, timeout=wait_s)
-    thread = connection._thread  # noqa: SLF001 - there is no other way to it
-    thread.daemon = True  # as SQLAlchemy does: an exit waits for no statement
-    try:
-        return await connection
-    except sqlite3.Error:
-        # Its thread still reports to this loop, which may be closed at once.
-        await asyncio.to_thread(thread.join)
-        raise
 
 
 async def lock_starters(connection: AsyncConnection) -> None:
