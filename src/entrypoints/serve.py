@@ -39,7 +39,8 @@ def serve(settings: Settings, environ: Mapping[str, str]) -> int:
         level=settings.log_level.value.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("alembic", "httpx"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         make_data_folder(settings.data_dir)
         given = given_servers(settings, environ)
@@ -127,7 +128,7 @@ async def _main(
             return
         system = opening.result()
         stack.push_async_callback(_drain, door, system, drain)
-        door.open(application(system.container, door))
+        door.open(application(system.container, door.draining))
         await _settled(system.mcp, stop)
         address = f"http://{_in_url(settings.host)}:{port}"
         sys.stdout.write(banner(settings, address, os.getpid(), system.mcp.records()) + "\n")

@@ -46,7 +46,7 @@ from domain.ports.storage import StorageInspector, StorageUnavailable, Transacti
 from domain.ports.system import Chance, Clock
 from domain.tasks.agent_run import AgentRun
 from domain.tasks.carrier import Carrier, WorkerLimits
-from domain.tasks.runs import ToolRun
+from domain.tasks.runs import RunOf, ToolRun
 from domain.tasks.service import TaskService
 from domain.tasks.worker import Worker
 from entrypoints.settings.values import Secret, Settings
@@ -93,7 +93,7 @@ async def open_system(
         models = _models(settings, stack)
         mcp = await _servers((installation, environ), given, transactions, (clock, chance), stack)
         limits = WorkerLimits()
-        runs = {
+        runs: RunOf = {
             ToolPayload: ToolRun(mcp, transactions),
             AgentPayload: AgentRun(mcp, models, transactions),
         }
@@ -121,6 +121,7 @@ async def open_system(
             HealthService(probes, clock),
         ):
             registry.register_value(type(service), service)
+        registry.register_value(Clock, clock)
         registry.register_value(StorageInspector, inspector)
         registry.register_value(Cache, cache)
         yield System(container=svcs.Container(registry), mcp=mcp, worker=worker)

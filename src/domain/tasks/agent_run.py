@@ -24,7 +24,6 @@ from domain.model.tools import ToolNotFound
 from domain.orchestration.service import LONGEST_CALL, McpService
 from domain.ports.models import LanguageModel, Usage
 from domain.ports.storage import Transaction, Transactions
-from domain.ports.system import Chance
 from domain.tasks.recorder import Recorder
 from domain.tasks.runs import (
     Finish,
@@ -54,13 +53,10 @@ CALL_KEYS = ("server", "tool", "arguments", "is_error", "result")
 class AgentRun:
     """One turn of an agent."""
 
-    def __init__(
-        self, mcp: McpService, models: Models, transactions: Transactions, chance: Chance
-    ) -> None:
+    def __init__(self, mcp: McpService, models: Models, transactions: Transactions) -> None:
         self._mcp = mcp
         self._models = models
         self._transactions = transactions
-        self._chance = chance
 
     async def __call__(self, task: Task, recorder: Recorder) -> Finish:
         payload = task.payload

@@ -1,8 +1,8 @@
 """Carrying out one attempt of a task: one tool call, or one turn of an agent."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -41,12 +41,8 @@ class Indeterminate(Exception):
     """A call was under way when its worker died or its server broke; it must not be repeated."""
 
 
-class Run(Protocol):
-    """One way to carry a task out."""
-
-    async def __call__(self, task: Task, recorder: Recorder) -> Finish:
-        """Raises Failure where the attempt failed, Indeterminate, StaleAttempt."""
-        ...
+Run = Callable[[Task, Recorder], Awaitable[Finish]]
+# Carries one attempt out; raises Failure where it failed, Indeterminate, StaleAttempt.
 
 
 def runner_of(task: Task) -> Caller:
