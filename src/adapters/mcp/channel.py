@@ -1,0 +1,156 @@
+"""One stream to a peer: messages in, lines out, and its end."""
+
+import asyncio
+import itertools
+from typing import Protocol
+
+from adapters.mcp.framing import LineSplitter
+from adapters.mcp.wire import Message, answer_to, read_line
+from domain.ports.launching import ByteStream, StreamClosed
+
+MAX_WAITING_LINES = 10_000
+# A peer that asks but never reads must not fill our memory with answers.
+
+
+class Receiver(Protocol):
+    """Who is told of what comes in."""
+
+    def receive(self, message: Message) -> None:
+        """An answer or a notification came; must neither wait nor raise."""
+        ...
+
+    def ended(self, reason: str) -> None:
+        """The channel has ended, once; nothing is received after it."""
+        ...
+
+
+class Channel:
+    """Reads and writes with one task each; requests of a legacy peer are answered here.
+
+    Lines that wait for a full pipe are held by key, so that one not yet sent can be withdrawn.
+    """
+
+    def __init__(self, stream: ByteStream) -> None:
+        self.ids = itertools.count(1)
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.answers_requests = True
+        self._stray = 0
+        self._stream = stream
+        self._lines = LineSplitter()
+        self._outbox: dict[object, bytes] = {}
+        self._wake = asyncio.Event()
+        self._closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._receiver: Receiver | None = None
+
+    def start(self, receiver: Receiver) -> None:
+        """Begin to read and write."""
+        self._receiver = receiver
+        self._tasks = (asyncio.create_task(self._read()), asyncio.create_task(self._write()))
+
+    def hand_over(self, receiver: Receiver) -> None:
+        """Tell another from now on."""
+        self._receiver = receiver
+
+    @property
+    def noise_lines(self) -> int:
+        """What came in and was no message of use."""
+        return self._stray + self._lines.dropped
+
+    @property
+    def end_reason(self) -> str | None:
+        """Why the channel has ended, None while it is open."""
+        return self._closed.result() if self._closed.done() else None
+
+    def count_noise(self, number: int = 1) -> None:
+        """A message came that belongs to nothing."""
+        self._stray += number
+
+    def post(self, key: object, line: bytes) -> None:
+        """Send a line after those before it; a full outbox drops what is keyed None."""
+        if key is None:
+            if len(self._outbox) >= MAX_WAITING_LINES:
+                return
+            key = object()
+        self._outbox[key] = line
+        self._wake.set()
+
+    def waits(self, key: object) -> bool:
+        """Whether the line of this key is still here, so that the peer cannot know of it."""
+        return key in self._outbox
+
+    def withdraw(self, key: object) -> bool:
+        """Take back a line; False when it may already be with the peer."""
+        return self._outbox.pop(key, None) is not None
+
+    async def wait_closed(self) -> str:
+        """The reason of the end, at any time."""
+        return await asyncio.shield(self._closed)
+
+    async def close(self, reason: str) -> None:
+        """End the channel; the stream is left alone."""
+        self._end(reason)
+        others = {task for task in self._tasks if task is not asyncio.current_task()}
+        if others:
+            await asyncio.wait(others)
+
+    async def _read(self) -> None:
+        reason = "reading from the server broke"
+        try:
+            while data := await self._stream.read():
+                self.bytes_in += len(data)
+                self._take(self._lines.feed(data))
+            self._take(self._lines.rest())
+            reason = "the server closed its output"
+        except (StreamClosed, OSError):
+            reason = "the stream from the server broke"
+        finally:
+            self._end(reason)
+
+    async def _write(self) -> None:
+        reason = "writing to the server broke"
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                lines = list(self._outbox.values())
+                self._outbox.clear()
+                if lines:
+                    data = lines[0] if len(lines) == 1 else b"".join(lines)
+                    self.bytes_out += len(data)
+                    await self._stream.write(data)
+        except (StreamClosed, OSError):
+            reason = "the server closed its input"
+        finally:
+            self._end(reason)
+
+    def _take(self, lines: list[bytes]) -> None:
+        for line in lines:
+            messages, noise = read_line(line)
+            self._stray += noise
+            answers = [answer for message in messages if (answer := self._one(message)) is not None]
+            if answers:
+                batch = len(messages) > 1
+                joined = b"[%b]" % b",".join(answers) if batch else answers[0]
+                self.post(None, joined + b"\n")
+
+    def _one(self, message: Message) -> bytes | None:
+        if message.method is not None and message.id is not None:
+            if self.answers_requests:
+                return answer_to(message)
+            # A modern client must not write answers, nor a modern server requests.
+            self._stray += 1
+        elif self._receiver is not None and not self._closed.done():
+            self._receiver.receive(message)
+        return None
+
+    def _end(self, reason: str) -> None:
+        if self._closed.done():
+            return
+        self._closed.set_result(reason)
+        if self._receiver is not None:
+            self._receiver.ended(reason)
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
