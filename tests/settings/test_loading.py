@@ -42,7 +42,7 @@ def test_without_any_source_the_defaults_are_in_force() -> None:
         ("SUTAZAI_HOST", "::1", "host", "::1"),
         ("SUTAZAI_PORT", "0", "port", 0),
         ("SUTAZAI_DATA_DIR", "~/sutazai", "data_dir", Path("/home/ada/sutazai")),
-        ("SUTAZAI_LLM_BASE_URL", "http://x/v1", "llm_base_url", "http://x/v1"),
+        ("SUTAZAI_DOCKER_HOST", "tcp://x:2376", "docker_host", "tcp://x:2376"),
         ("SUTAZAI_ALLOWED_HOSTS", "a.b, c.d,", "allowed_hosts", ("a.b", "c.d")),
         ("SUTAZAI_DRAIN_S", "0.5", "drain_s", 0.5),
         ("SUTAZAI_KEEP_DAYS", "7", "keep_days", 7),
@@ -72,7 +72,7 @@ def test_a_variable_sets_its_field(name: str, text: str, field: str, value: obje
         ("SUTAZAI_LOG_LEVEL", "loud", "must be debug, info, warning or error"),
         ("SUTAZAI_DATABASE_URL", "mysql://h/d", "must be a URL that starts with postgresql://"),
         ("SUTAZAI_REDIS_URL", "h:6379", "must be a URL that starts with redis://"),
-        ("SUTAZAI_LLM_BASE_URL", "localhost:1", "must be a URL that starts with http://"),
+        ("SUTAZAI_DOCKER_HOST", "localhost:1", "must be a URL that starts with unix://"),
         ("SUTAZAI_ADMIN_KEY", "schlüssel", "must be one line of visible ASCII text"),
         ("SUTAZAI_ADMIN_KEY_FILE", "/nowhere/key", "/nowhere/key, which does not exist"),
     ],
@@ -138,6 +138,16 @@ def test_others_are_let_in_only_with_an_admin_key(host: str) -> None:
 
 def test_an_empty_admin_key_is_no_key() -> None:
     assert problems_of({"SUTAZAI_HOST": "0.0.0.0", "SUTAZAI_ADMIN_KEY": ""})
+
+
+@pytest.mark.parametrize(
+    ("given", "needed"),
+    [("BASE_URL", "MODEL"), ("MODEL", "BASE_URL"), ("API_KEY", "BASE_URL")],
+)
+def test_a_half_named_model_is_refused(given: str, needed: str) -> None:
+    assert problems_of({f"SUTAZAI_LLM_{given}": "http://x"}) == (
+        f"SUTAZAI_LLM_{given} is given without SUTAZAI_LLM_{needed}.",
+    )
 
 
 def test_models_are_named_in_their_variables() -> None:

@@ -220,9 +220,10 @@ def _check_together(tree: Mapping[str, Any], problems: list[str]) -> None:
         problems.append(
             f"To listen on {host}, which others can reach, SUTAZAI_ADMIN_KEY must be given."
         )
-    if "llm_base_url" not in tree:
-        problems.extend(
-            f"SUTAZAI_{field.upper()} is given without SUTAZAI_LLM_BASE_URL."
-            for field in ("llm_api_key", "llm_model")
-            if field in tree
-        )
+    for field, needed in (
+        ("llm_base_url", "llm_model"),
+        ("llm_model", "llm_base_url"),
+        ("llm_api_key", "llm_base_url"),
+    ):
+        if field in tree and needed not in tree:
+            problems.append(f"{name_of((field,))} is given without {name_of((needed,))}.")
