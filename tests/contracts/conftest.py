@@ -1,6 +1,7 @@
-"""Every store that has to keep the contract: the twin, and SQLite on a file."""
+"""Every store that has to keep the contract: the twin, SQLite on a file, PostgreSQL if given."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -11,8 +12,13 @@ import pytest
 from adapters.inmemory.system import ManualClock
 from adapters.inmemory.transactions import MemoryTransactions
 from adapters.sql import migrate
-from adapters.sql.engine import open_database
+from adapters.sql.engine import Database, open_database
+from adapters.sql.tables import metadata
 from tests.contracts.storage import Store
+
+POSTGRES_URL = os.environ.get("SUTAZAI_TEST_POSTGRES_URL", "")
+# A database of its own for these tests: they empty its tables.
+STORES = ["memory", "sqlite", *(["postgresql"] if POSTGRES_URL else [])]
 
 
 def _url(path: Path) -> str:
@@ -36,7 +42,16 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+async def _emptied(url: str) -> Database:
+    await migrate.upgrade(url)
+    database = open_database(url)
+    async with database.transactions._engines.writer.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            await connection.execute(table.delete())
+    return database
+
+
+@pytest.fixture(params=STORES)
 async def store(
     request: pytest.FixtureRequest, empty_database: Path, tmp_path: Path
 ) -> AsyncIterator[Store]:
@@ -53,8 +68,11 @@ async def store(
         # SQLite's clock counts milliseconds: one more, and the time is surely over.
         await asyncio.sleep(by.total_seconds() + 0.002)
 
-    path = tmp_path / "store.db"
-    shutil.copy(empty_database, path)
-    database = open_database(_url(path))
+    if request.param == "postgresql":
+        database = await _emptied(POSTGRES_URL)
+    else:
+        path = tmp_path / "store.db"
+        shutil.copy(empty_database, path)
+        database = open_database(_url(path))
     yield Store(transactions=database.transactions, advance=pass_for_real)
     await database.dispose()

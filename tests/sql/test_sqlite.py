@@ -155,6 +155,18 @@ async def test_cancelled_transactions_give_their_connections_back(database: Data
         assert sum((await transaction.tasks.counts()).values()) == 1
 
 
+async def test_what_a_writer_read_is_still_so_when_it_writes(database: Database) -> None:
+    async def submit_next() -> None:
+        for _ in range(5):
+            async with database.transactions.begin() as transaction:
+                known = await transaction.tasks.counts()
+                await transaction.tasks.add(tool_task(f"t{sum(known.values())}"))
+
+    await asyncio.gather(*(submit_next() for _ in range(20)))
+    async with database.transactions.read() as transaction:
+        assert sum((await transaction.tasks.counts()).values()) == 100
+
+
 async def test_two_processes_that_claim_from_one_file_share_the_tasks(
     database: Database, url: str
 ) -> None:

@@ -1,6 +1,7 @@
 """All in which the databases differ: their clock, how they are opened, how they name a fault."""
 
 import sqlite3
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -125,6 +126,14 @@ def _sqlite(url: URL, size: int, begin: str, pragmas: tuple[str, ...]) -> AsyncE
 
     event.listen(engine.sync_engine, "begin", start)
     return engine
+
+
+def attempt(connection: AsyncConnection) -> AbstractAsyncContextManager[object]:
+    """Where a statement may break a constraint and the transaction go on all the same.
+
+    SQLite takes back the statement alone; PostgreSQL does so only after a savepoint.
+    """
+    return nullcontext() if connection.dialect.name == SQLITE else connection.begin_nested()
 
 
 async def lock_starters(connection: AsyncConnection) -> None:

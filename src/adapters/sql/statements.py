@@ -14,7 +14,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.sql.dialect import FAULTS, fault, violated
+from adapters.sql.dialect import FAULTS, attempt, fault, violated
 from domain.errors import Conflict
 from domain.ports.storage import StorageUnavailable
 
@@ -59,8 +59,10 @@ class Statements:
         """All rows that a statement gives; a broken constraint raises its conflict by name."""
         try:
             with translated(self._place):
-                result = await self._connection.execute(statement, parameters)
-                return result.all() if result.returns_rows else ()
+                if not conflicts:
+                    return await self._run(statement, parameters)
+                async with attempt(self._connection):
+                    return await self._run(statement, parameters)
         except IntegrityError as error:
             conflict = (conflicts or {}).get(violated(error))
             if conflict is None:
@@ -69,6 +71,12 @@ class Statements:
         except StorageUnavailable:
             self.broken = True
             raise
+
+    async def _run(
+        self, statement: Executable, parameters: Parameters | None
+    ) -> Sequence[Row[Any]]:
+        result = await self._connection.execute(statement, parameters)
+        return result.all() if result.returns_rows else ()
 
     async def first(
         self,
