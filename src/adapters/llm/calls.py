@@ -34,7 +34,7 @@ class _Call:
         """Whether its arguments already are an object: what follows belongs to another call."""
         try:
             return isinstance(msgspec.json.decode(self.written), dict)
-        except (msgspec.DecodeError, ValueError):
+        except (msgspec.DecodeError, ValueError, RecursionError):
             return False
 
 
@@ -79,7 +79,7 @@ class CallAssembly:
             )
         try:
             arguments = msgspec.json.decode(call.written or "{}", type=dict[str, Any] | None)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise ModelUnavailable(
                 f"Model {self._model} called {call.name} with arguments that are no JSON object.",
                 model=self._model,
@@ -107,4 +107,4 @@ def _begins_another(call: _Call, call_id: str, name: str, arguments: object) -> 
         return True
     if not name or not call.name:
         return False
-    return name != call.name or (bool(arguments) and call.whole())
+    return name != call.name or (arguments not in (None, "") and call.whole())

@@ -142,7 +142,7 @@ async def _beginning(response: httpx.Response) -> bytes:
 def _said(body: bytes, secret: str | None) -> str:
     try:
         return error_text(msgspec.json.decode(body), secret)
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return ""
 
 

@@ -132,7 +132,7 @@ class AnswerDecoder:
     def finish(self) -> Iterator[ModelText | ModelAnswer]:
         """What is left when the bytes have ended; the last is the answer."""
         if self._whole is not None:
-            answer = self._decode(bytes(self._whole))
+            answer: _Chunk = self._decode(bytes(self._whole), _Chunk)
             yield from self._take_chunk(answer)
             self._finished = bool(answer.choices)
         elif self._line:
@@ -156,14 +156,14 @@ class AnswerDecoder:
             return
         value = value.strip()
         if field == b"error":
-            raise self._failed(self._decode(value))
+            raise self._failed(self._decode(value, Any))
         if value == b"[DONE]":
             self.ended = True
             return
         self._event += value
         try:
             chunk = msgspec.json.decode(self._event, type=_Chunk)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, RecursionError) as error:
             raise self._broken("an event has another form") from error
         except (msgspec.DecodeError, ValueError):
             # Not whole yet: its next line follows.
@@ -188,14 +188,13 @@ class AnswerDecoder:
             for call in part.tool_calls or ():
                 self._calls.take(call)
 
-    def _decode(self, data: bytes) -> _Chunk:
+    def _decode(self, data: bytes, form: Any) -> Any:
         try:
-            return msgspec.json.decode(data, type=_Chunk)
-        except (msgspec.DecodeError, ValueError) as error:
+            return msgspec.json.decode(data, type=form)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise self._broken("it is not JSON of its form") from error
 
     def _failed(self, error: Any) -> ModelUnavailable:
-        error = error.error if isinstance(error, _Chunk) else error
         said = error_text(error, self._secret)
         return ModelUnavailable(
             f"The server of model {self._model} failed in mid-answer{': ' if said else '.'}{said}",
