@@ -3,19 +3,22 @@
 import asyncio
 import logging
 import socket
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
 from domain.errors import Unavailable
 from entrypoints.http.door import Door
+from entrypoints.http.visit import App
 
 ACCEPT_TIMEOUT_S = 5.0
 # The listening thread is up within some 10 ms; this long means that it never will be.
+LOOK_AGAIN_S = 0.005
+# The server tells nobody when it listens.
 STOP_TIMEOUT_S = 0.5
 # Once every answer has ended the server has only idle connections to close.
 
@@ -35,9 +38,7 @@ def probe_port(host: str, port: int) -> int:
         PortTaken: someone listens there, or the host is not an address of this machine.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        family, kind, protocol, _, address = _resolved(host, port)
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
@@ -50,19 +51,21 @@ def probe_port(host: str, port: int) -> int:
 
 
 class HttpServer:
-    """Serves a door until it is stopped; an async context manager.
+    """Serves a door from its start to its end; an async context manager.
 
-    Leaving it walks the ladder: nobody new, streams end with an event, `drain`, the rest is
-    cancelled, the server stops. It takes at most `drain` and two seconds.
+    The port answers from entering on. Callers are let through only within `admitting`; leaving
+    that walks the first steps of the ladder while all services still stand: nobody new, streams
+    end with an event, `drain`, the rest is cancelled. Leaving the server itself takes the last
+    step. All of it takes at most `drain` and two seconds.
     """
 
     def __init__(self, door: Door, host: str, port: int, drain: timedelta) -> None:
         self._door = door
-        self._address = (host, port)
         self._drain = drain
+        self._address = (host, port)
         self._server = Server(
             door,
-            address=host,
+            address=_resolved(host, port)[4][0],
             port=port,
             interface=Interfaces.ASGINL,
             http=HTTPModes.http1,
@@ -75,12 +78,7 @@ class HttpServer:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
     async def start(self) -> None:
@@ -90,15 +88,28 @@ class HttpServer:
             async with asyncio.timeout(ACCEPT_TIMEOUT_S):
                 await self._accepting(self._serving)
         except (TimeoutError, RuntimeError, OSError) as error:
-            host, port = self._address
             await self.stop()
+            host, port = self._address
             raise PortTaken(f"Cannot serve on {host} port {port}.", host=host, port=port) from error
 
-    async def stop(self) -> None:
-        """Walk the ladder; safe to repeat."""
+    @asynccontextmanager
+    async def admitting(self, app: App) -> AsyncIterator[None]:
+        """Let callers through to `app` until the block is left."""
+        self._door.open(app)
+        try:
+            yield
+        finally:
+            await self.drain()
+
+    async def drain(self) -> None:
+        """Return when nobody is inside any more; safe to repeat."""
         self._door.closing()
         if late := await self._door.emptied(self._drain):
             logger.warning("Cancelled %d requests that outlived the drain.", late)
+
+    async def stop(self) -> None:
+        """Drain, then close the port and what connections are left; safe to repeat."""
+        await self.drain()
         if self._serving is None:
             return
         serving, self._serving = self._serving, None
@@ -113,5 +124,9 @@ class HttpServer:
                 writer.close()
                 await writer.wait_closed()
                 return
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(LOOK_AGAIN_S)
         await serving
+
+
+def _resolved(host: str, port: int) -> tuple[Any, ...]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]

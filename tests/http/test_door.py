@@ -331,6 +331,23 @@ async def test_a_body_that_comes_slowly_is_not_taken_for_a_caller_that_left() ->
     assert connection.sent[-1]["body"] == b"local {}"
 
 
+async def test_a_caller_that_leaves_in_mid_body_ends_its_request_in_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    connection = Connection()
+    headers = [HOST, JSON, (b"content-length", b"9")]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+    door = door_with()
+    connection.leave()
+
+    async with asyncio.timeout(2):
+        await door(scope, connection.receive, connection.send)
+
+    assert connection.sent == []
+    assert door.open_responses == 0
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("started", [False, True])
 async def test_who_outstays_the_drain_is_cancelled_and_told(*, started: bool) -> None:
     app, connection = Waiting(started=started), Connection()

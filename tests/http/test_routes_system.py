@@ -1,5 +1,7 @@
 """The system's own routes, over a real connection."""
 
+import asyncio
+import sys
 from typing import NoReturn
 
 import pytest
@@ -7,6 +9,20 @@ import pytest
 from tests.http.world import World
 
 pytestmark = pytest.mark.anyio
+
+IMPORTS = """
+import asyncio, sys, svcs
+import entrypoints.serving
+from entrypoints.http.application import SERVICES, application
+from entrypoints.http.system import openapi_document
+
+registry = svcs.Registry()
+for kind in SERVICES.values():
+    registry.register_value(kind, object())
+openapi_document(application(svcs.Container(registry), asyncio.Event()))
+unwanted = {"pydantic", "polyfactory", "faker", "jinja2", "rich"} & {*sys.modules}
+sys.exit(", ".join(unwanted) or 0)
+"""
 
 
 async def test_the_root_names_the_way_on(world: World) -> None:
@@ -73,11 +89,18 @@ async def test_the_openapi_document_lists_the_operations(world: World) -> None:
     call = document["paths"]["/api/v1/mcp/servers/{server}/tools/{tool}"]["post"]
     names = {parameter["name"] for parameter in call["parameters"]}
     assert names == {"server", "tool", "timeout_s"}
+    assert call["responses"]["200"]["content"]["application/json"]["schema"]
     assert "application/problem+json" in call["responses"]["default"]["content"]
     body = document["paths"]["/api/v1/tasks"]["post"]["requestBody"]["content"]
     assert len(body["application/json"]["schema"]["oneOf"]) == 2
     stream = document["paths"]["/api/v1/chat/stream"]["post"]["responses"]["200"]
     assert "text/event-stream" in stream["content"]
+
+
+async def test_serving_imports_no_heavy_library_that_it_does_not_need() -> None:
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", IMPORTS)
+
+    assert await child.wait() == 0
 
 
 async def test_unknown_paths_and_methods_are_problems(world: World) -> None:
@@ -99,6 +122,7 @@ async def test_unknown_paths_and_methods_are_problems(world: World) -> None:
         ("\udcff", 400, "malformed-json"),
         ("", 400, "malformed-json"),
         ("[]", 422, "body-invalid"),
+        ('{"name": ' + "[" * 90_000, 422, "body-invalid"),
         ('{"instructions": "x"}', 422, "body-invalid"),
         ('{"name": "x", "instructions": "x", "colour": 1}', 422, "body-invalid"),
         ('{"name": 5, "instructions": "x"}', 422, "body-invalid"),

@@ -141,3 +141,20 @@ async def test_a_request_without_a_host_is_400() -> None:
         await writer.wait_closed()
 
     assert b" 400 " in head
+
+
+async def test_the_probes_answer_until_the_server_itself_is_left() -> None:
+    _, server, url = new_server()
+    async with httpx.AsyncClient(base_url=url) as client, server:
+        async with server.admitting(endless):
+            assert (await client.get("/readyz")).status_code == 200
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/livez")).status_code == 200
+        assert (await client.get("/")).status_code == 503
+
+
+async def test_a_name_may_be_listened_on() -> None:
+    port = probe_port("localhost", 0)
+    server = HttpServer(Door(DoorRules(port=port)), "localhost", port, timedelta())
+    async with httpx.AsyncClient(base_url=f"http://localhost:{port}") as client, server:
+        assert (await client.get("/livez")).status_code == 200

@@ -107,8 +107,8 @@ async def running_world() -> AsyncIterator[World]:
         LOCAL, NewAgent(name="General assistant", instructions="Help.", tools=("toy__*",))
     )
     await world.worker.start()
-    async with world.server, world.client:
-        world.door.open(application(world.container, world.door.draining))
+    app = application(world.container, world.door.draining)
+    async with world.server, world.client, world.server.admitting(app):
         yield world
     world.model.go.set()
     await world.worker.stop(timedelta(seconds=1))

@@ -41,6 +41,8 @@ def decoded(body: bytes, kind: Any) -> Any:
         what, _, where = str(error).partition(" - at `$")
         pointer = where.rstrip("`").replace(".", "/").replace("[", "/").replace("]", "")
         raise BodyInvalid(f"{pointer or 'The body'}: {what}.", path=pointer) from error
+    except RecursionError as error:
+        raise BodyInvalid("The body is nested too deeply.", path="") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedJson(f"The body is not JSON: {error}.") from error
 

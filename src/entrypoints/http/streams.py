@@ -20,8 +20,12 @@ KEEP_ALIVE_S = 15.0
 # Proxies close connections that were silent for 30 to 60 seconds.
 MEDIA_TYPE = "text/event-stream"
 EVENTS = ResponseSpec(
-    str, media_type=MEDIA_TYPE, description="Events until `done` or `error`; each has JSON data"
+    str,
+    generate_examples=False,
+    media_type=MEDIA_TYPE,
+    description="Events until `done` or `error`; each has JSON data",
 )
+# Examples would import a factory of them: 50 MB and a second.
 HEADERS = {
     "content-type": f"{MEDIA_TYPE}; charset=utf-8",
     "cache-control": "no-cache",
@@ -39,13 +43,18 @@ class EventStream(ASGIResponse):
     """
 
     def __init__(
-        self, task_id: TaskId, events: AsyncGenerator[StreamEvent, None], draining: asyncio.Event
+        self,
+        task_id: TaskId,
+        events: AsyncGenerator[StreamEvent, None],
+        draining: asyncio.Event,
+        keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
         super().__init__(headers=HEADERS, media_type=MEDIA_TYPE)
         self.headers.pop("content-length", None)
         self._task_id = task_id
         self._events = events
         self._draining = draining
+        self._keep_alive_s = keep_alive_s
         self._sent = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
@@ -67,7 +76,7 @@ class EventStream(ASGIResponse):
         while True:
             before = self._sent
             done, _ = await asyncio.wait(
-                {pump, drain}, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED
+                {pump, drain}, timeout=self._keep_alive_s, return_when=asyncio.FIRST_COMPLETED
             )
             if pump in done:
                 pump.result()

@@ -93,8 +93,8 @@ class Visit:
             return {"type": "http.request", "body": b"", "more_body": False}
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            self._gone = True
-            return message
+            self._leave()
+            await asyncio.sleep(0)  # where the cancellation lands
         self._body_left -= len(message["body"])
         self._read = not message["more_body"]
         if self._body_left < 0:
@@ -161,6 +161,9 @@ class Visit:
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._leave()
+
+    def _leave(self) -> None:
         self._gone = True
         if self.task is not None:
             self.task.cancel()
