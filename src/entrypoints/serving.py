@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Self
 
@@ -13,7 +12,6 @@ from granian.server.embed import Server
 
 from domain.errors import Unavailable
 from entrypoints.http.door import Door
-from entrypoints.http.visit import App
 
 ACCEPT_TIMEOUT_S = 5.0
 # The listening thread is up within some 10 ms; this long means that it never will be.
@@ -51,12 +49,11 @@ def probe_port(host: str, port: int) -> int:
 
 
 class HttpServer:
-    """Serves a door from its start to its end; an async context manager.
+    """Serves a door until it is stopped; an async context manager.
 
-    The port answers from entering on. Callers are let through only within `admitting`; leaving
-    that walks the first steps of the ladder while all services still stand: nobody new, streams
-    end with an event, `drain`, the rest is cancelled. Leaving the server itself takes the last
-    step. All of it takes at most `drain` and two seconds.
+    Leaving it walks the ladder: nobody new, streams end with an event, `drain`, the rest is
+    cancelled, the server stops. It takes at most `drain` and two seconds. Whoever has services
+    to end in between empties the door before that; then only the last step is left.
     """
 
     def __init__(self, door: Door, host: str, port: int, drain: timedelta) -> None:
@@ -92,24 +89,11 @@ class HttpServer:
             host, port = self._address
             raise PortTaken(f"Cannot serve on {host} port {port}.", host=host, port=port) from error
 
-    @asynccontextmanager
-    async def admitting(self, app: App) -> AsyncIterator[None]:
-        """Let callers through to `app` until the block is left."""
-        self._door.open(app)
-        try:
-            yield
-        finally:
-            await self.drain()
-
-    async def drain(self) -> None:
-        """Return when nobody is inside any more; safe to repeat."""
+    async def stop(self) -> None:
+        """Walk the ladder; safe to repeat."""
         self._door.closing()
         if late := await self._door.emptied(self._drain):
             logger.warning("Cancelled %d requests that outlived the drain.", late)
-
-    async def stop(self) -> None:
-        """Drain, then close the port and what connections are left; safe to repeat."""
-        await self.drain()
         if self._serving is None:
             return
         serving, self._serving = self._serving, None

@@ -144,10 +144,12 @@ async def test_a_request_without_a_host_is_400() -> None:
 
 
 async def test_the_probes_answer_until_the_server_itself_is_left() -> None:
-    _, server, url = new_server()
+    door, server, url = new_server()
     async with httpx.AsyncClient(base_url=url) as client, server:
-        async with server.admitting(endless):
-            assert (await client.get("/readyz")).status_code == 200
+        door.open(endless)
+        assert (await client.get("/readyz")).status_code == 200
+        door.closing()
+        assert await door.emptied(timedelta(seconds=1)) == 0
         assert (await client.get("/readyz")).status_code == 503
         assert (await client.get("/livez")).status_code == 200
         assert (await client.get("/")).status_code == 503

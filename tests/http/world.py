@@ -108,7 +108,8 @@ async def running_world() -> AsyncIterator[World]:
     )
     await world.worker.start()
     app = application(world.container, world.door.draining)
-    async with world.server, world.client, world.server.admitting(app):
+    async with world.server, world.client:
+        world.door.open(app)
         yield world
     world.model.go.set()
     await world.worker.stop(timedelta(seconds=1))
