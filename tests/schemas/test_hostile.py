@@ -15,6 +15,7 @@ pytestmark = pytest.mark.timeout(10)
 
 COMPILER = JsonSchemaCompiler()
 UNLOCATED = Fault(path="", message="The arguments do not match the schema.")
+DRAFT_4 = "http://json-schema.org/draft-04/schema#"
 WRONG = {"a": 1, "b": [{}]}
 
 
@@ -56,6 +57,9 @@ def unevaluated(levels: int) -> Any:
         ({"$id": "http://127.0.0.1:1/x", "$ref": "y"}, "refers elsewhere"),
         ({"$schema": "http://127.0.0.1:1/meta"}, "does not compile"),
         ({"$defs": {"a": {"$id": "http://127.0.0.1:1/x"}}}, "document of its own"),
+        ({"$schema": DRAFT_4, "not": {"id": "http://127.0.0.1:1/x"}}, "document of its own"),
+        ({"not": {"$schema": DRAFT_4, "id": "x"}}, "document of its own"),
+        ({"$defs": {"a": {"$anchor": "x"}, "b": {"$anchor": "x"}}}, "one name"),
         ({"$ref": "#/$defs/none"}, "does not have"),
         ({"$ref": "#none"}, "does not have"),
         ({"$dynamicAnchor": "a", "$dynamicRef": "#a"}, "depend on the way"),

@@ -81,6 +81,7 @@ def _survey(schema: Any) -> Mapping[str, Any]:
     """The parts that have names of their own; also looks at parts that nothing refers to."""
     anchors: dict[str, Any] = {}
     patterns = 0
+    old = isinstance(schema, Mapping) and "draft-04" in str(schema.get("$schema"))
     waiting = [schema]
     for part in waiting:
         if isinstance(part, list):
@@ -88,13 +89,11 @@ def _survey(schema: Any) -> Mapping[str, Any]:
         if not isinstance(part, Mapping):
             continue
         waiting.extend(part.values())
-        if isinstance(name := part.get("$anchor"), str):
-            anchors[name] = part
-        for key in ("$id", "id"):
-            if isinstance(name := part.get(key), str) and name.startswith("#"):
-                anchors[name[1:]] = part
-            elif isinstance(name, str) and part is not schema and key == "$id":
-                raise Unusable("a part of it is a document of its own")
+        for name in _names(part):
+            if anchors.setdefault(name, part) is not part:
+                raise Unusable("two parts of it have one name")
+        if part is not schema and _own_document(part, old=old):
+            raise Unusable("a part of it is a document of its own")
         if isinstance(part.get("$dynamicRef"), str) or isinstance(part.get("$recursiveRef"), str):
             raise Unusable("it has references that depend on the way to them")
         named = part.get("patternProperties")
@@ -103,6 +102,22 @@ def _survey(schema: Any) -> Mapping[str, Any]:
     if patterns > MAX_PATTERNS:
         raise Unusable(f"it has more than {MAX_PATTERNS} patterns")
     return anchors
+
+
+def _names(part: Mapping[str, Any]) -> Iterator[str]:
+    """What `#name` finds it by: an anchor, in older drafts an id."""
+    if isinstance(name := part.get("$anchor"), str):
+        yield name
+    for key in ("$id", "id"):
+        if isinstance(name := part.get(key), str) and name.startswith("#"):
+            yield name[1:]
+
+
+def _own_document(part: Mapping[str, Any], *, old: bool) -> bool:
+    """Whether references inside it count from there: `id` says so in draft 4 only."""
+    identity = part.get("id" if old else "$id")
+    elsewhere = isinstance(identity, str) and not identity.startswith("#")
+    return elsewhere or isinstance(part.get("$schema"), str)
 
 
 def _target(schema: Any, anchors: Mapping[str, Any], reference: Any) -> Any:
