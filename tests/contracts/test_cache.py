@@ -6,6 +6,7 @@ import pytest
 
 from adapters.inmemory.cache import MemoryCache
 from adapters.inmemory.system import ManualClock
+from domain.ports.cache import Cache
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +24,7 @@ def cache(clock: ManualClock) -> MemoryCache:
 
 
 async def test_what_was_put_comes_back_until_its_time_is_over(
-    cache: MemoryCache, clock: ManualClock
+    cache: Cache, clock: ManualClock
 ) -> None:
     await cache.put("a", b"1", MINUTE)
     clock.advance(MINUTE - timedelta(milliseconds=1))
@@ -32,7 +33,7 @@ async def test_what_was_put_comes_back_until_its_time_is_over(
     assert await cache.get("a") is None
 
 
-async def test_a_second_put_replaces_value_and_time(cache: MemoryCache, clock: ManualClock) -> None:
+async def test_a_second_put_replaces_value_and_time(cache: Cache, clock: ManualClock) -> None:
     await cache.put("a", b"1", MINUTE)
     clock.advance(MINUTE / 2)
     await cache.put("a", b"2", MINUTE)
@@ -40,7 +41,7 @@ async def test_a_second_put_replaces_value_and_time(cache: MemoryCache, clock: M
     assert await cache.get("a") == b"2"
 
 
-async def test_the_entry_that_nobody_asked_for_gives_way(cache: MemoryCache) -> None:
+async def test_the_entry_that_nobody_asked_for_gives_way(cache: Cache) -> None:
     for key in ("a", "b", "c"):
         await cache.put(key, key.encode(), MINUTE)
     await cache.get("a")
@@ -49,9 +50,7 @@ async def test_the_entry_that_nobody_asked_for_gives_way(cache: MemoryCache) -> 
     assert (await cache.stats()).evictions == 1
 
 
-async def test_an_entry_past_its_time_gives_way_first(
-    cache: MemoryCache, clock: ManualClock
-) -> None:
+async def test_an_entry_past_its_time_gives_way_first(cache: Cache, clock: ManualClock) -> None:
     await cache.put("old", b"", MINUTE * 10)
     await cache.put("short", b"", MINUTE)
     await cache.put("new", b"", MINUTE * 10)
@@ -62,7 +61,7 @@ async def test_an_entry_past_its_time_gives_way_first(
     assert await cache.get("old") == b""
 
 
-async def test_clearing_forgets_all_and_says_how_many(cache: MemoryCache) -> None:
+async def test_clearing_forgets_all_and_says_how_many(cache: Cache) -> None:
     await cache.put("a", b"1", MINUTE)
     await cache.put("b", b"2", MINUTE)
     assert await cache.clear() == 2
@@ -70,7 +69,7 @@ async def test_clearing_forgets_all_and_says_how_many(cache: MemoryCache) -> Non
     assert await cache.clear() == 0
 
 
-async def test_stats_count_what_happened(cache: MemoryCache, clock: ManualClock) -> None:
+async def test_stats_count_what_happened(cache: Cache, clock: ManualClock) -> None:
     await cache.put("a", b"1", MINUTE)
     await cache.put("b", b"2", MINUTE * 2)
     await cache.get("a")

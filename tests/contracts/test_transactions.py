@@ -109,6 +109,7 @@ async def test_five_hundred_concurrent_appends_are_all_kept_in_one_order(store: 
             said = (MessageId(f"{speaker}/{number}"), Message(role=Role.USER, text=str(number)))
             async with store.transactions.begin() as transaction:
                 await transaction.conversations.append(TALK, None, (said,))
+                await asyncio.sleep(0)  # let another writer run into this one
 
     await asyncio.gather(*(append(speaker) for speaker in range(20)))
     async with store.transactions.read() as transaction:

@@ -5,26 +5,28 @@ import sys
 from datetime import timedelta
 
 from adapters.sql.engine import open_database
-from domain.model.tasks import Hold, Outcome, TaskStatus, WorkerId
+from domain.model.tasks import Hold, Outcome, Task, TaskStatus, WorkerId
 
 DONE = Outcome(status=TaskStatus.SUCCEEDED)
 
 
 async def main(url: str, worker: WorkerId) -> None:
     database = open_database(url)
-    await database.inspector.status()
+
+    async def claim() -> tuple[Task, ...]:
+        async with database.transactions.begin() as transaction:
+            return await transaction.queue.claim(worker, timedelta(minutes=1), 2)
+
+    claimed = await claim()  # so that each has a share, however the race goes
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    while True:
-        async with database.transactions.begin() as transaction:
-            claimed = await transaction.queue.claim(worker, timedelta(minutes=1), 2)
-        if not claimed:
-            break
+    while claimed:
         for task in claimed:
             hold = Hold(task_id=task.task_id, attempt=task.attempt)
             async with database.transactions.begin() as transaction:
                 await transaction.queue.finish(hold, DONE)
             print(task.task_id)
+        claimed = await claim()
     await database.dispose()
 
 

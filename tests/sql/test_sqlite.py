@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 from adapters.sql import agents, conversations, migrate, queue, servers, tasks
 from adapters.sql.engine import Database, open_database
 from domain.model.tasks import TaskId, TaskNotFound
-from domain.ports.storage import StorageUnavailable
+from domain.ports.storage import StorageInspector, StorageUnavailable
 from tests.contracts.storage import tool_task
 
 pytestmark = pytest.mark.anyio
@@ -116,7 +116,8 @@ async def test_a_transaction_that_failed_within_cannot_commit_the_rest(
 
 
 async def test_the_inspector_tells_the_versions_and_the_pools_use(database: Database) -> None:
-    status = await database.inspector.status()
+    inspector: StorageInspector = database.inspector
+    status = await inspector.status()
     assert (status.dialect, status.server_version) == ("sqlite", sqlite3.sqlite_version)
     assert status.migration_current == status.migration_head == migrate.head()
     assert status.probe_ms > 0
