@@ -108,7 +108,8 @@ class Door:
             for visit in late:
                 visit.cancel()
             tasks = [visit.task for visit in late if visit.task is not None]
-            await asyncio.wait(tasks, timeout=CANCEL_GRACE.total_seconds())
+            if tasks:
+                await asyncio.wait(tasks, timeout=CANCEL_GRACE.total_seconds())
             return len(late)
         return 0
 
