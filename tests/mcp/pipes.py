@@ -19,6 +19,7 @@ class ProcessStream:
         assert process.stdout is not None
         self._stdin = process.stdin
         self._stdout = process.stdout
+        self.process = process
         self.written = b""
 
     async def read(self) -> bytes:
