@@ -1,6 +1,7 @@
 """`sutazai serve`: the whole system in one process, from the open port to the last child's end."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -19,7 +20,7 @@ from entrypoints.banner import banner
 from entrypoints.claim import folder_claim, installation_id, listener_of
 from entrypoints.http.application import application
 from entrypoints.http.door import Door, DoorRules
-from entrypoints.mcp_config import read_config
+from entrypoints.mcp_config import ConfigRefused, read_config
 from entrypoints.serving import HttpServer, PortTaken, probe_port
 from entrypoints.settings.folder import make_data_folder
 from entrypoints.settings.values import Settings
@@ -68,6 +69,10 @@ def given_servers(settings: Settings, environ: Mapping[str, str]) -> tuple[Serve
     if settings.mcp_config is None:
         return (bundled,)
     config = read_config(settings.mcp_config, environ)
+    if any(spec.name == BUNDLED for spec in config.servers):
+        raise ConfigRefused(
+            f"{settings.mcp_config}: the name {BUNDLED!r} is that of the bundled server."
+        )
     for warning in config.warnings:
         logger.warning("%s: %s", settings.mcp_config, warning)
     unusable = tuple(
@@ -129,6 +134,8 @@ async def _main(
         system = opening.result()
         stack.push_async_callback(_drain, door, system, drain)
         door.open(application(system.container, door.draining))
+        gc.freeze()
+        gc.enable()
         await _settled(system.mcp, stop)
         address = f"http://{_in_url(settings.host)}:{port}"
         sys.stdout.write(banner(settings, address, os.getpid(), system.mcp.records()) + "\n")

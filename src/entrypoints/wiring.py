@@ -8,18 +8,19 @@ from importlib.metadata import version
 
 import msgspec
 import svcs
-from adapters.llm.offline import OfflineModel
-from adapters.mcp.connector import StreamConnector
-from adapters.schemas.compiler import JsonSchemaCompiler
 
 from adapters.inmemory.cache import MemoryCache
 from adapters.inmemory.signals import MemorySignals
+from adapters.llm.offline import OfflineModel
+from adapters.mcp.connector import StreamConnector
 from adapters.processes.launcher import ProcessLauncher
+from adapters.schemas.compiler import JsonSchemaCompiler
 from adapters.sql import migrate
 from adapters.sql.engine import Database, open_database
 from adapters.system import SystemChance, SystemClock
 from domain.agents import AgentService, Models
 from domain.chat import ChatService
+from domain.errors import Invalid
 from domain.health import (
     CacheProbe,
     FixedProbe,
@@ -62,6 +63,10 @@ class SchemaOutdated(StorageUnavailable):
     """The database's tables are of another version of this system."""
 
 
+class SettingUnsupported(Invalid):
+    """A setting asks for a part that this version does not have."""
+
+
 class System(msgspec.Struct, frozen=True, kw_only=True):
     """An open system; `container` holds every service under its type."""
 
@@ -80,8 +85,10 @@ async def open_system(
     """Open the database, begin the servers and the worker; leaving ends them in turn.
 
     Raises:
+        SettingUnsupported: a part is asked for that this version does not have.
         StorageUnavailable: the database cannot be reached in time, or its tables are outdated.
     """
+    _refuse_unsupported(settings)
     async with AsyncExitStack() as stack:
         clock: Clock = SystemClock()
         chance: Chance = SystemChance()
@@ -125,6 +132,18 @@ async def open_system(
         registry.register_value(StorageInspector, inspector)
         registry.register_value(Cache, cache)
         yield System(container=svcs.Container(registry), mcp=mcp, worker=worker)
+
+
+def _refuse_unsupported(settings: Settings) -> None:
+    """Running without a part that was asked for would be a lie."""
+    asked = {
+        "SUTAZAI_REDIS_URL": settings.redis_url,
+        "SUTAZAI_DOCKER_HOST": settings.docker_host,
+        "SUTAZAI_ENGINES__": settings.engines,
+    }
+    for name, value in asked.items():
+        if value:
+            raise SettingUnsupported(f"{name}: this version has no such part yet; leave it unset.")
 
 
 async def _database(settings: Settings, stack: AsyncExitStack) -> Database:

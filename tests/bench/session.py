@@ -12,8 +12,8 @@ from datetime import timedelta
 
 import msgspec
 import uvloop
-from adapters.mcp.connector import StreamConnector
 
+from adapters.mcp.connector import StreamConnector
 from adapters.processes.launcher import ProcessLauncher
 from domain.model.servers import Command, ServerName
 from domain.ports.mcp import Opening

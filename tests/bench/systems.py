@@ -14,8 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ECHO = Path(__file__).parents[1] / "fixtures" / "mcp_servers" / "echo.py"
-MCPO = ("uv", "tool", "run", "--from", "mcpo==0.0.20")
-MCPO += ("--with", "mcp<2", "--with", "fastapi<0.116", "mcpo")
+MCPO = [
+    "uv",
+    "tool",
+    "run",
+    "--from",
+    "mcpo==0.0.20",
+    "--with",
+    "mcp<2",
+    "--with",
+    "fastapi<0.116",
+    "mcpo",
+]
 # With newer releases of either this one of mcpo does not start.
 READY_S = 60.0
 

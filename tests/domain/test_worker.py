@@ -27,7 +27,7 @@ from domain.model.tasks import (
 )
 from domain.tasks.carrier import Carrier, WorkerLimits
 from domain.tasks.recorder import Recorder
-from domain.tasks.runs import Finish, Indeterminate
+from domain.tasks.runs import Finish, Indeterminate, RunOf
 from domain.tasks.service import SubmitTask, TaskService
 from domain.tasks.topics import of_task
 from domain.tasks.worker import Worker
@@ -53,7 +53,7 @@ class Bench:
         self.tasks = TaskService(self.transactions, self.signals, self.chance)
 
     def worker(self, run: RunFunction, name: str = "w", limits: WorkerLimits = LIMITS) -> Worker:
-        runs = {ToolPayload: run, AgentPayload: run}
+        runs: RunOf = {ToolPayload: run, AgentPayload: run}
         carrier = Carrier(self.transactions, self.signals, runs, self.chance, limits)
         return Worker(WorkerId(name), self.transactions, self.signals, carrier, limits)
 

@@ -133,9 +133,9 @@ class System:
         """One server's entry in /api/v1/mcp/health."""
         return self.get("/api/v1/mcp/health")["services"][name]
 
-    def until_ready(self, name: str) -> Any:
+    def until_ready(self, name: str, within: float = START_S) -> Any:
         """The server's entry once it is ready."""
-        return eventually(lambda: (s := self.server(name))["state"] == "ready" and s, START_S)
+        return eventually(lambda: (s := self.server(name))["state"] == "ready" and s, within)
 
     def finished(self, task_id: str) -> Any:
         """The task once it has ended."""

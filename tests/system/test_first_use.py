@@ -1,5 +1,7 @@
 """What a newcomer sees: a system that works with nothing installed, and says how it is."""
 
+import os
+import signal
 import sys
 import time
 
@@ -92,9 +94,6 @@ def test_a_server_added_by_the_api_outlives_a_restart_and_is_removed_for_good(
 
 def test_a_killed_server_shows_within_a_second_and_comes_back(system: System) -> None:
     pid = system.until_ready("sutazai")["pid"]
-    import os
-    import signal
-
     os.kill(pid, signal.SIGKILL)
     killed_at = time.monotonic()
     down = eventually(lambda: (s := system.server("sutazai"))["state"] != "ready" and s, 1.0)

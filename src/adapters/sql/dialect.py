@@ -9,11 +9,11 @@ import msgspec
 from sqlalchemy import URL, Connection, Float, Index, UniqueConstraint, bindparam, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from adapters.sql.core_only import AsyncConnection, AsyncEngine, create_async_engine
 from adapters.sql.tables import Utc, metadata
 from adapters.sql.visits import connected
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, String, column, make_url, select, table
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.sql.core_only import AsyncConnection
 from adapters.sql.dialect import engines, lock_starters
 from adapters.sql.statements import translated
 from adapters.sql.tables import metadata

@@ -12,8 +12,8 @@ from sqlalchemy.exc import (
     NotSupportedError,
     ProgrammingError,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.sql.core_only import AsyncConnection
 from adapters.sql.dialect import FAULTS, attempt, fault, violated
 from domain.errors import Conflict
 from domain.ports.storage import StorageUnavailable

@@ -3,10 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
 from adapters.sql.agents import SqlAgents
 from adapters.sql.conversations import SqlConversations
+from adapters.sql.core_only import AsyncConnection, AsyncEngine
 from adapters.sql.dialect import Engines
 from adapters.sql.queue import SqlQueue
 from adapters.sql.servers import SqlServers

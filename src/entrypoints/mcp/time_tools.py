@@ -210,5 +210,7 @@ TIME_TOOLS = (
         gives=Waited,
         run=_wait,
         slow=True,
+        # It is there to try out slow calls, and what becomes of those that must not be repeated.
+        repeatable=False,
     ),
 )

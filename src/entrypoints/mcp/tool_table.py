@@ -24,7 +24,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """A tool that reads only.
 
     `run` gives text, or a Struct that becomes structured content. A `slow` one runs beside the
-    others and honours its run's `cancelled`.
+    others and honours its run's `cancelled`. Where `repeatable` is False nothing is said about a
+    second call, and callers must take it for harmful.
     """
 
     name: str
@@ -34,22 +35,20 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[[Any, Run], msgspec.Struct | str]
     gives: type[msgspec.Struct] | None = None
     slow: bool = False
+    repeatable: bool = True
 
     @property
     def definition(self) -> dict[str, Any]:
         """The tool as `tools/list` shows it."""
+        hints = {"title": self.title, "destructiveHint": False, "openWorldHint": False}
+        if self.repeatable:
+            hints |= {"readOnlyHint": True, "idempotentHint": True}
         shown = {
             "name": self.name,
             "title": self.title,
             "description": self.description,
             "inputSchema": object_schema(self.arguments),
-            "annotations": {
-                "title": self.title,
-                "readOnlyHint": True,
-                "destructiveHint": False,
-                "idempotentHint": True,
-                "openWorldHint": False,
-            },
+            "annotations": hints,
         }
         return shown if self.gives is None else shown | {"outputSchema": object_schema(self.gives)}
 
