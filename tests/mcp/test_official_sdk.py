@@ -103,7 +103,7 @@ async def test_the_sdks_client_opens_the_bundled_server(mode: str, version: str)
         listed = await client.list_tools()
         assert len(listed.tools) == 9
         hinted = [t.name for t in listed.tools if t.annotations and t.annotations.read_only_hint]
-            assert set(hinted) == {tool.name for tool in listed.tools} - {"wait"}
+        assert set(hinted) == {tool.name for tool in listed.tools} - {"wait"}
 
 
 @MODES
