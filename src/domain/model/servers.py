@@ -52,7 +52,7 @@ class Origin(StrEnum):
     API = "api"
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True):
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag="command", tag_field="kind"):
     """A program on this machine that speaks MCP over its standard input and output.
 
     `env` is added to the stated list of inherited variables; its values may be secrets.
@@ -62,6 +62,16 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = msgspec.field(default_factory=dict)
     cwd: str | None = None
+
+
+class Remote(msgspec.Struct, frozen=True, kw_only=True, tag="remote", tag_field="kind"):
+    """A server that runs elsewhere and speaks MCP over Streamable HTTP.
+
+    `headers` are sent with every request; their values may be secrets.
+    """
+
+    url: str
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from domain.errors import Unavailable
-from domain.model.servers import Era
+from domain.model.servers import Era, Remote
 from domain.model.tasks import TaskProgress
 from domain.ports.launching import ByteStream
 
@@ -133,5 +133,22 @@ class McpConnector(Protocol):
         Raises:
             EndedOnProbe: see there.
             HandshakeFailed: no common revision, a broken answer, an end, or out of time.
+        """
+        ...
+
+
+class RemoteConnector(Protocol):
+    """Opens sessions with servers that run elsewhere, over Streamable HTTP."""
+
+    async def dial(self, recipe: Remote, opening: Opening, changed: Changed) -> McpSession:
+        """Shake hands and return an open session; both eras, as `McpConnector.connect`.
+
+        The session closes by itself, with its reason, when the server cannot be reached, answers
+        with server errors, or forgets the session it gave; a slow answer does not close it.
+        A request whose connection was refused raises SessionClosed with `sent` False.
+
+        Raises:
+            HandshakeFailed: unreachable, refused (the message names the status, never a header),
+                no common revision, a broken answer, or out of time.
         """
         ...
