@@ -201,10 +201,18 @@ async def test_a_counted_requeue_keeps_the_attempt(store: Store) -> None:
     assert [again.attempt for again in await store.claim()] == [2]
 
 
-async def test_an_uncounted_requeue_gives_the_attempt_back(store: Store) -> None:
-    task = await _requeue(store, await store.claimed(), timedelta(), counted=False)
-    assert (task.status, task.attempt) == (TaskStatus.QUEUED, 0)
-    assert [again.attempt for again in await store.claim()] == [1]
+async def test_an_uncounted_requeue_allows_an_attempt_more_and_no_number_is_used_twice(
+    store: Store,
+) -> None:
+    hold = await store.claimed()
+    most = (await store.get("t1")).max_attempts
+    task = await _requeue(store, hold, timedelta(), counted=False)
+    assert task == await store.get("t1")
+    assert (task.status, task.attempt, task.max_attempts) == (TaskStatus.QUEUED, 1, most + 1)
+    (again,) = await store.claim()
+    assert again.attempt == 2
+    with pytest.raises(StaleAttempt):
+        await _finish(store, hold, DONE)
 
 
 async def test_an_abandoned_workers_tasks_become_due(store: Store) -> None:

@@ -87,7 +87,7 @@ class MemoryQueue:
             task,
             status=TaskStatus.QUEUED,
             run_at=self._clock.now() + delay,
-            attempt=task.attempt if counted else task.attempt - 1,
+            max_attempts=task.max_attempts if counted else task.max_attempts + 1,
             worker=None,
             lease_until=None,
         )

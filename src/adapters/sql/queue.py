@@ -95,7 +95,7 @@ REQUEUE = (
     .values(
         status=TaskStatus.QUEUED,
         run_at=after("delay_s"),
-        attempt=tasks.c.attempt - bindparam("given_back"),
+        max_attempts=tasks.c.max_attempts + bindparam("more"),
         worker=null(),
         lease_until=null(),
     )
@@ -176,7 +176,7 @@ class SqlQueue:
         return task_of(await self._held(FINISH, hold, values))
 
     async def requeue(self, hold: Hold, delay: timedelta, *, counted: bool) -> Task:
-        values = {"delay_s": seconds(delay), "given_back": 0 if counted else 1}
+        values = {"delay_s": seconds(delay), "more": 0 if counted else 1}
         return task_of(await self._held(REQUEUE, hold, values))
 
     async def abandon(self, worker: WorkerId) -> int:

@@ -215,7 +215,10 @@ class TaskQueue(Protocol):
         ...
 
     async def requeue(self, hold: Hold, delay: timedelta, *, counted: bool) -> Task:
-        """Back to queued, due after `delay`; not `counted` gives the attempt back."""
+        """Back to queued, due after `delay`; not `counted` allows one attempt more instead.
+
+        The attempt's number stays: used twice, it would fence nothing.
+        """
         ...
 
     async def abandon(self, worker: WorkerId) -> int:
