@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from itertools import takewhile
 
 import msgspec
 
@@ -14,7 +15,7 @@ from domain.ports.models import LanguageModel, ModelRequest, ModelText, ToolOffe
 
 
 class TurnTooLong(Unavailable):
-    """The model wished for more steps than the agent's limits allow."""
+    """The model wished for more steps than the agent's limits allow, or took too long."""
 
 
 class TurnText(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,11 +83,13 @@ async def run_turn(
     a Failure: a call that fails is an answer the model can react to.
 
     Raises:
-        TurnTooLong: more steps than `agent.limits.max_steps`.
+        TurnTooLong: more steps than `agent.limits.max_steps`, those done already included.
         ModelUnavailable, ModelRefused: from the model.
     """
     messages = list(history)
-    for _ in range(agent.limits.max_steps):
+    turn = takewhile(lambda message: message.role is not Role.USER, reversed(messages))
+    done = sum(message.role is Role.ASSISTANT for message in turn)
+    for _ in range(done, agent.limits.max_steps):
         pending = unanswered(messages)
         for call in pending:
             yield CallStarting(call=call)

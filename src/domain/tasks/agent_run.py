@@ -1,5 +1,6 @@
 """One turn of an agent as a run: each finished step is recorded, so that a next attempt goes on."""
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
@@ -16,6 +17,7 @@ from domain.model.tasks import (
     NewEvent,
     Outcome,
     Task,
+    TaskError,
     TaskEvent,
     TaskStatus,
     TurnStep,
@@ -38,6 +40,7 @@ from domain.turn import (
     CallStarting,
     StepFinished,
     TurnText,
+    TurnTooLong,
     offers,
     run_turn,
     unanswered,
@@ -68,7 +71,11 @@ class AgentRun:
             history = await _history(transaction, payload)
         model = self._models.get(payload.model or agent.model)
         turn = _Turn(task, agent, model, recorder, self._mcp, events)
-        await turn.run(history)
+        try:
+            await turn.run(history)
+        except TurnTooLong as failure:
+            # Another attempt would go the same way.
+            return turn.given_up(failure)
         return turn.finish()
 
     def _refuse_repeats(self, events: tuple[TaskEvent, ...]) -> None:
@@ -121,7 +128,17 @@ class _Turn:
         self._results: dict[str, dict[str, Any]] = {}
 
     async def run(self, history: tuple[Message, ...]) -> None:
-        """Go on after the recorded steps, to the turn's end."""
+        """Go on after the recorded steps, to the turn's end. Raises TurnTooLong."""
+        longest = self._agent.limits.turn_timeout
+        try:
+            async with asyncio.timeout(longest.total_seconds()) as timer:
+                await self._run(history)
+        except TimeoutError as error:
+            if not timer.expired():
+                raise
+            raise TurnTooLong(f"The turn was ended after {longest.total_seconds():g} s.") from error
+
+    async def _run(self, history: tuple[Message, ...]) -> None:
         tools = offers(self._agent, self._mcp.tools())
         turn = run_turn(self._agent, self._model, tools, (*history, *self._messages), self._call)
         async with aclosing(turn) as events:
@@ -215,6 +232,12 @@ class _Turn:
             messages=tuple(self._messages),
         )
 
+    def given_up(self, failure: TurnTooLong) -> Finish:
+        """The turn's end at its limits; what it did stays in its conversation."""
+        error = TaskError(reason="turn-limit", message=failure.message)
+        outcome = Outcome(status=TaskStatus.FAILED, error=error)
+        return Finish(outcome=outcome, messages=_without_open_calls(self._messages))
+
 
 def finished_steps(events: tuple[TaskEvent, ...]) -> tuple[Message, ...]:
     """The messages of a turn that was ended early, less calls that nothing answers."""
@@ -224,9 +247,14 @@ def finished_steps(events: tuple[TaskEvent, ...]) -> tuple[Message, ...]:
         if event.kind is EventKind.STEP
         for message in msgspec.convert(event.data, TurnStep).messages
     ]
-    while messages and unanswered(messages):
-        messages.pop()
-    return tuple(messages)
+    return _without_open_calls(messages)
+
+
+def _without_open_calls(messages: list[Message]) -> tuple[Message, ...]:
+    kept = list(messages)
+    while kept and unanswered(kept):
+        kept.pop()
+    return tuple(kept)
 
 
 def shown(result: Mapping[str, Any]) -> str:
