@@ -7,37 +7,19 @@ from typing import Any
 
 import msgspec
 
+from adapters.mcp.answers import outcome_of, read_progress
 from adapters.mcp.changes import announced_lists
 from adapters.mcp.channel import Channel
 from adapters.mcp.listing import Pages
 from adapters.mcp.subscription import Subscription
-from adapters.mcp.wire import (
-    INTERNAL_ERROR,
-    Message,
-    RequestWriter,
-    fault_of,
-    notification,
-    read_error,
-)
-from domain.model.servers import Era
-from domain.model.tasks import TaskProgress
-from domain.model.tools import CallTimedOut, PeerRefused
+from adapters.mcp.wire import Message, RequestWriter, notification
+from domain.model.tools import CallTimedOut
 from domain.ports.mcp import Changed, Peer, ProgressSink, SessionClosed, Traffic
 
 LIST_TIMEOUT_S = 60.0
 # For all pages together: a server that cannot list its tools in a minute is not usable.
 MAX_REMEMBERED = 1024
 # Given up requests whose late answers are expected; older ones count as noise.
-
-
-class _Progress(msgspec.Struct, frozen=True):
-    progress_token: int = msgspec.field(name="progressToken")
-    progress: float
-    total: float | None = None
-    message: str | None = None
-
-
-_progress = msgspec.json.Decoder(_Progress)
 
 
 class _Pending:
@@ -65,7 +47,6 @@ class StreamSession:
     ) -> None:
         self._channel = channel
         self._peer = peer
-        self._modern = peer.era is Era.MODERN
         self._writer = writer
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, _Pending] = {}
@@ -139,7 +120,7 @@ class StreamSession:
         if message.method is not None:
             self._notified(message)
         elif (pending := self._pending.pop(message.id, None)) is not None:  # type: ignore[arg-type]
-            _settle(pending, self._outcome(message))
+            _settle(pending, outcome_of(message, self._peer.era))
         elif message.id in self._given_up:
             del self._given_up[message.id]
         elif not self._changes.answered(message):
@@ -154,16 +135,6 @@ class StreamSession:
             closed = SessionClosed(f"the session ended before the answer: {reason}", sent=sent)
             _settle(pending, closed)
 
-    def _outcome(self, message: Message) -> msgspec.Raw | Exception:
-        if message.error is not None:
-            error = read_error(message.error)
-            return PeerRefused(error.code, error.message, error.data)
-        if self._modern:
-            fault = fault_of(message.result)
-        else:
-            fault = None if message.result else "the server's answer holds no result"
-        return message.result if fault is None else PeerRefused(INTERNAL_ERROR, fault)
-
     def _notified(self, message: Message) -> None:
         if message.method == "notifications/progress":
             self._progressed(message.params)
@@ -171,21 +142,19 @@ class StreamSession:
             self._changes.notified(message)
 
     def _progressed(self, params: msgspec.Raw) -> None:
-        try:
-            report = _progress.decode(params)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        report = read_progress(params)
+        if report is None:
             self._channel.count_noise()
             return
-        pending = self._pending.get(report.progress_token)
-        if pending is None or pending.sink is None or report.progress <= pending.latest:
+        request_id, progress = report
+        pending = self._pending.get(request_id)
+        if pending is None or pending.sink is None or progress.progress <= pending.latest:
             return
-        pending.latest = report.progress
+        pending.latest = progress.progress
         try:
-            pending.sink(
-                TaskProgress(progress=report.progress, total=report.total, message=report.message)
-            )
+            pending.sink(progress)
         except Exception as fault:  # noqa: BLE001 - its owner's fault, and its owner gets it
-            self._give_up(report.progress_token, "cancelled by the caller")
+            self._give_up(request_id, "cancelled by the caller")
             _settle(pending, fault)
 
     def _expire(self, request_id: int) -> None:
