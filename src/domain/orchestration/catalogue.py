@@ -4,8 +4,6 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from domain.model.servers import ServerName
 from domain.model.tools import Tool
 from domain.orchestration.names import full_name, hashed_name
@@ -14,11 +12,29 @@ from domain.ports.schemas import ArgumentCheck, SchemaCompiler
 logger = logging.getLogger(__name__)
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool with the compiled check of its arguments."""
+class Entry:
+    """A tool with the check of its arguments, compiled when it is first wanted.
 
-    tool: Tool
-    check: ArgumentCheck
+    A server may list thousands of tools whose schemas take long: each costs its own callers.
+    """
+
+    __slots__ = ("_check", "_compiler", "tool")
+
+    def __init__(self, tool: Tool, compiler: SchemaCompiler) -> None:
+        self.tool = tool
+        self._compiler = compiler
+        self._check: ArgumentCheck | None = None
+
+    @property
+    def check(self) -> ArgumentCheck:
+        """The compiled check; always the same."""
+        if self._check is None:
+            self._check = self._compiler.compile(self.tool.input_schema)
+            if self._check.unchecked:
+                logger.warning(
+                    "%s: arguments go unchecked: %s", self.tool.full_name, self._check.unchecked
+                )
+        return self._check
 
 
 class Catalogue:
@@ -31,26 +47,33 @@ class Catalogue:
 
     def put(self, server: ServerName, definitions: Iterable[Mapping[str, Any]]) -> None:
         """Replace what `server` offers. Of two tools with one name the first stays."""
+        before = self._by_server.get(server, {})
         self.drop(server)
         entries: dict[str, Entry] = {}
+        left_out = 0
         for definition in definitions:
             name = definition.get("name")
-            if not isinstance(name, str) or not name or name in entries:
-                logger.warning("%s: a tool without a name of its own is left out", server)
+            full = self._free_name(server, name) if isinstance(name, str) else None
+            if not name or full is None or name in entries:
+                left_out += 1
                 continue
-            entries[name] = self._entry(server, name, definition)
-            self._by_full_name[entries[name].tool.full_name] = entries[name]
+            entry = before.get(name)
+            if entry is None or entry.tool.definition != definition or entry.tool.full_name != full:
+                tool = Tool(server=server, name=name, full_name=full, definition=definition)
+                entry = Entry(tool, self._compiler)
+            entries[name] = self._by_full_name[full] = entry
         self._by_server[server] = entries
+        if left_out:
+            logger.warning(
+                "%s: %d tools without a name of their own are left out", server, left_out
+            )
 
-    def _entry(self, server: ServerName, name: str, definition: Mapping[str, Any]) -> Entry:
+    def _free_name(self, server: ServerName, name: str) -> str | None:
+        """The tool's full name, None where even the hashed one is another's."""
         full = full_name(server, name)
         if full in self._by_full_name:
             full = hashed_name(server, name)
-        tool = Tool(server=server, name=name, full_name=full, definition=definition)
-        check = self._compiler.compile(tool.input_schema)
-        if check.unchecked:
-            logger.warning("%s: arguments go unchecked: %s", full, check.unchecked)
-        return Entry(tool=tool, check=check)
+        return None if full in self._by_full_name else full
 
     def drop(self, server: ServerName) -> None:
         """Forget what `server` offered."""

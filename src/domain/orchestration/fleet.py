@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any, TypeVar
 
 from domain.model.servers import (
     Origin,
@@ -25,6 +26,8 @@ from domain.ports.storage import StorageUnavailable, Transactions
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _OFFERING = frozenset(ServerState) - {
     ServerState.DISABLED,
     ServerState.STOPPING,
@@ -46,7 +49,9 @@ class Fleet:
         self._transactions = transactions
         self._given = tuple(given)
         self._runners: dict[ServerName, Runner] = {}
-        self._saves: set[asyncio.Task[None]] = set()
+        self._works: set[asyncio.Task[Any]] = set()
+        self._unsaved: dict[str, Definitions] = {}
+        self._saving: asyncio.Task[None] | None = None
         self.catalogue = Catalogue(compiler)
         self.started = False
 
@@ -70,17 +75,20 @@ class Fleet:
     async def stop(self) -> None:
         """End every server at the same time; on return nothing of them is left."""
         self.started = False
+        if self._works:
+            await asyncio.wait(self._works)
         runners = self._runners.values()
-        await asyncio.gather(*(runner.stop("the system is stopping") for runner in runners))
-        if self._saves:
-            await asyncio.wait(self._saves)
+        await asyncio.gather(*(runner.close("the system is stopping") for runner in runners))
+        if self._works:
+            await asyncio.wait(self._works)
 
     def _enlist(self, spec: ServerSpec, known: Definitions) -> Runner:
         async def listed(definitions: Definitions) -> None:
-            self.catalogue.put(spec.name, definitions)
-            save = asyncio.create_task(self._save(spec, definitions))
-            self._saves.add(save)
-            save.add_done_callback(self._saves.discard)
+            nonlocal known
+            if definitions != known:
+                known = definitions
+                self.catalogue.put(spec.name, definitions)
+                self._keep(spec.digest, definitions)
 
         runner = Runner(spec, self._parts, listed)
         self._runners[spec.name] = runner
@@ -90,15 +98,34 @@ class Fleet:
             runner.start()
         return runner
 
-    async def _save(self, spec: ServerSpec, definitions: Definitions) -> None:
-        try:
-            async with self._transactions.begin() as transaction:
-                await transaction.servers.keep_tools(spec.digest, definitions)
-        except StorageUnavailable as failure:
-            logger.warning("%s: its tools were not kept: %s", spec.name, failure.message)
+    def _keep(self, digest: str, definitions: Definitions) -> None:
+        """Store the tools soon: one write for all that comes while another is under way."""
+        self._unsaved[digest] = definitions
+        if self._saving is None or self._saving.done():
+            self._saving = self._begin(self._save())
+
+    async def _save(self) -> None:
+        while self._unsaved:
+            lists, self._unsaved = self._unsaved, {}
+            try:
+                async with self._transactions.begin() as transaction:
+                    for digest, definitions in lists.items():
+                        await transaction.servers.keep_tools(digest, definitions)
+            except StorageUnavailable as failure:
+                logger.warning("%d lists of tools were not kept: %s", len(lists), failure.message)
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Work that is carried out to its end, also when whoever asked for it has left."""
+        task = asyncio.create_task(work)
+        self._works.add(task)
+        task.add_done_callback(self._works.discard)
+        return task
 
     async def add(self, spec: ServerSpec) -> ServerRecord:
         """Keep a new spec and begin it. Raises ServerExists."""
+        return await asyncio.shield(self._begin(self._add(spec)))
+
+    async def _add(self, spec: ServerSpec) -> ServerRecord:
         if spec.name in self._runners:
             raise ServerExists(f"A server {spec.name!r} exists already.", server=spec.name)
         async with self._transactions.begin() as transaction:
@@ -108,6 +135,9 @@ class Fleet:
 
     async def remove(self, name: ServerName) -> None:
         """End a server that came by the API and forget it. Raises ServerNotRemovable."""
+        await asyncio.shield(self._begin(self._remove(name)))
+
+    async def _remove(self, name: ServerName) -> None:
         runner = self.runner(name)
         spec = runner.record.spec
         if spec.origin is not Origin.API:
@@ -117,7 +147,7 @@ class Fleet:
             )
         async with self._transactions.begin() as transaction:
             await transaction.servers.remove(name)
-        await runner.stop("removed")
+        await runner.close("removed")
         self._runners.pop(name, None)
         self.catalogue.drop(name)
 

@@ -19,6 +19,7 @@ from domain.model.servers import (
 from domain.model.tools import CallTimedOut
 from domain.orchestration import supervision
 from domain.orchestration.life import Life, Listed, Parts
+from domain.orchestration.secrets import hidden
 from domain.ports.mcp import McpSession
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ class Runner:
     """Keeps one server as it is wanted, and its one record true.
 
     `listed` is given the tool definitions of each listing before they are on offer. A life runs
-    in one task of its own; no caller waits for longer than it asks to.
+    in one task of its own and is ended by another, so that a caller who leaves leaves nothing
+    half done; the last wish, to run or not, is the one that is met.
     """
 
     def __init__(self, spec: ServerSpec, parts: Parts, listed: Listed) -> None:
@@ -42,6 +44,9 @@ class Runner:
         self._era: Era | None = None
         self._life: Life | None = None
         self._task: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._wanted = False
+        self._closed = False
         self._settled = asyncio.Event()
         self._nudge = asyncio.Event()
         self._last_ok_at: float | None = None
@@ -63,32 +68,73 @@ class Runner:
 
     def log_tail(self) -> tuple[str, ...]:
         """The last lines of diagnostics of the present life, or of the last one."""
-        return self._life.log_tail() if self._life is not None else ()
+        lines = self._life.log_tail() if self._life is not None else ()
+        return tuple(hidden(line, self._spec) for line in lines)
 
     def answered(self) -> None:
         """Note a good answer."""
         self._last_ok_at = self._parts.clock.monotonic()
 
     def start(self) -> None:
-        """Begin a life unless one is under way; a server that backs off starts at once."""
+        """Begin a life unless one is under way; a server that backs off starts at once.
+
+        While a life is being ended the next begins after it. Raises ServerDown once closed.
+        """
+        if self._closed:
+            raise self.down()
+        self._wanted = True
         if self._task is not None and not self._task.done():
             self._nudge.set()
-            return
+        elif self._ending is None:
+            self._begin()
+
+    async def stop(self, reason: str) -> None:
+        """End the life under way; on return nothing of that life is left.
+
+        Many may ask at once; a caller who leaves does not call it off.
+        """
+        self._wanted = False
+        await self._finish(reason)
+
+    async def restart(self, reason: str) -> None:
+        """End the life under way and begin the next, also when the caller leaves meanwhile."""
+        if self._closed:
+            raise self.down()
+        self._wanted = True
+        await self._finish(reason)
+
+    async def close(self, reason: str) -> None:
+        """Stop for good: nothing begins after this."""
+        self._closed = True
+        await self.stop(reason)
+
+    def _begin(self) -> None:
         self._set(supervision.starting(self._record, self._parts.clock.now()))
         self._task = asyncio.create_task(self._live(), name=f"server {self._spec.name}")
         self._task.add_done_callback(self._surface)
 
-    async def stop(self, reason: str) -> None:
-        """End the life under way; on return nothing of the server is left."""
-        task, self._task = self._task, None
-        if self._record.state in _RUNNING:
+    async def _finish(self, reason: str) -> None:
+        if self._ending is None:
             now = self._parts.clock.now()
-            self._set(supervision.enter(self._record, ServerState.STOPPING, now, reason))
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
-        if self._record.state not in _ENDED:
-            self._set(supervision.stopped(self._record, self._parts.clock.now(), reason))
+            if self._record.state in _RUNNING:
+                self._set(supervision.enter(self._record, ServerState.STOPPING, now, reason))
+            task, self._task = self._task, None
+            self._ending = asyncio.create_task(self._end(task, reason))
+        await asyncio.shield(self._ending)
+
+    async def _end(self, task: asyncio.Task[None] | None, reason: str) -> None:
+        try:
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
+            if self._life is not None:
+                await self._life.end()  # the cancellation may have met it while it ended by itself
+            if self._record.state not in _ENDED:
+                self._set(supervision.stopped(self._record, self._parts.clock.now(), reason))
+        finally:
+            self._ending = None
+        if self._wanted and not self._closed:
+            self._begin()
 
     async def serving(self, deadline: float) -> McpSession:
         """The open session, started and waited for until `deadline` (monotonic) where that helps.
@@ -100,8 +146,9 @@ class Runner:
         if self._record.state is ServerState.IDLE:
             self.start()
         if self._record.state is ServerState.STARTING:
+            left = deadline - self._parts.clock.monotonic()
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout(left):
                     await self._settled.wait()
             except TimeoutError:
                 raise CallTimedOut(
@@ -119,7 +166,9 @@ class Runner:
         retry_after = None
         if record.retry_at is not None:
             retry_after = max(record.retry_at - self._parts.clock.now(), timedelta(seconds=1))
-        state = record.state.value.replace("_", " ")
+        # While it serves in name, its session has just ended and its process is about to.
+        ended = record.state in SERVING
+        state = "ending" if ended else record.state.value.replace("_", " ")
         return ServerDown(
             f"The server {self._spec.name!r} is {state}"
             + (f": {record.reason}." if record.reason else "."),
@@ -161,7 +210,6 @@ class Runner:
     async def _back_off(self) -> None:
         retry_at = self._record.retry_at or self._parts.clock.now()
         wait_s = max(0.0, (retry_at - self._parts.clock.now()).total_seconds())
-        self._nudge.clear()
         try:
             async with asyncio.timeout(wait_s):
                 await self._nudge.wait()
@@ -169,7 +217,9 @@ class Runner:
             pass  # nobody was in a hurry
 
     def _fail(self, stage: str, message: str) -> None:
-        failure = StartFailure(stage=stage, message=message, at=self._parts.clock.now())
+        self._nudge.clear()  # from here on, while the rest of the life ends too, haste counts
+        now = self._parts.clock.now()
+        failure = StartFailure(stage=stage, message=hidden(message, self._spec), at=now)
         policy, fraction = self._parts.policy, self._parts.chance.fraction()
         self._set(supervision.failed(self._record, failure, policy, fraction))
 

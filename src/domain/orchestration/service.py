@@ -123,8 +123,7 @@ class McpService:
         """End a server and begin it again."""
         caller.require(Scope.ADMIN)
         runner = self._usable(name)
-        await runner.stop("restarted on request")
-        runner.start()
+        await runner.restart("restarted on request")
         return runner.record
 
     def _usable(self, name: str) -> Runner:
@@ -156,7 +155,7 @@ class McpService:
         raw = await self._call(caller, server, tool, arguments, timeout, progress)
         try:
             result = _decode_result(raw)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise AnswerMalformed(
                 f"The server {server!r} answered {tool!r} with something that is no tool result.",
                 server=server,
