@@ -84,7 +84,10 @@ class Carrier:
 
     async def carry(self, held: Held) -> None:
         """Return when the task has ended or is another's."""
-        recorder = Recorder(held.hold, self._transactions, self._signals)
+        limits = self._limits
+        recorder = Recorder(
+            held.hold, self._transactions, self._signals, limits.finish_tries, limits.heartbeat
+        )
         try:
             finish = await self._attempt(held, recorder)
             await recorder.close()
@@ -152,7 +155,8 @@ class Carrier:
                 f"Whether the call had its effect is not known, and it must not be repeated: "
                 f"{unsure}",
             )
-        except StaleAttempt:
+        except (StaleAttempt, StorageUnavailable):
+            # Trying again now would repeat calls whose answers could not be recorded.
             raise
         except Unavailable as failure:
             if task.attempt >= task.max_attempts or _somebody_waits(task):

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -19,12 +20,26 @@ COALESCE_S = 0.2
 
 
 class Recorder:
-    """Records one attempt's events. Used as a context manager: leaving it writes what is left."""
+    """Records one attempt's events, in spite of a store that pauses.
 
-    def __init__(self, hold: Hold, transactions: Transactions, signals: Signals) -> None:
+    What was done is known here alone until it is recorded: a call's answer that were lost with
+    the store's failure would make the call one of unknown effect.
+    """
+
+    def __init__(
+        self,
+        hold: Hold,
+        transactions: Transactions,
+        signals: Signals,
+        tries: int = 10,
+        pause: timedelta = timedelta(seconds=1),
+    ) -> None:
         self.hold = hold
         self._transactions = transactions
         self._signals = signals
+        self._tries = tries
+        self._pause_s = pause.total_seconds()
+        self._seq: int | None = None
         self._topic = topics.of_task(hold.task_id)
         self._text = ""
         self._offset = 0
@@ -46,15 +61,42 @@ class Recorder:
         self._flush_soon()
 
     async def record(self, *events: NewEvent) -> None:
-        """Write events now, after all that was told before. Raises StaleAttempt."""
+        """Write events now, after all that was told before.
+
+        Raises StaleAttempt, and StorageUnavailable once the store has failed for too long.
+        """
         async with self._turns:
             pending, text, progress = self.pending()
             if not pending and not events:
                 return
-            async with self._transactions.begin() as transaction:
-                await transaction.queue.record(self.hold, (*pending, *events))
+            await self._insist((*pending, *events))
             self.written(text, progress)
         self._signals.publish(self._topic, {})
+
+    async def _insist(self, events: tuple[NewEvent, ...]) -> None:
+        for tries_left in reversed(range(self._tries)):
+            try:
+                await self._write(events, again=tries_left < self._tries - 1)
+            except StorageUnavailable as failure:
+                if not tries_left:
+                    raise
+                logger.warning("task %s: not recorded yet: %s", self.hold.task_id, failure.message)
+                await asyncio.sleep(self._pause_s)
+            else:
+                return
+
+    async def _write(self, events: tuple[NewEvent, ...], *, again: bool) -> None:
+        async with self._transactions.begin() as transaction:
+            if again and self._seq is not None:
+                # Nobody but this attempt writes: what is there now is what a try did that failed
+                # only in telling so.
+                task_id = self.hold.task_id
+                kept = await transaction.tasks.events(task_id, self._seq, len(events))
+                if kept and kept[-1].attempt == self.hold.attempt:
+                    self._seq = kept[-1].seq
+                    return
+            seq = await transaction.queue.record(self.hold, events)
+        self._seq = seq
 
     def pending(self) -> tuple[tuple[NewEvent, ...], str, TaskProgress | None]:
         """Events not yet written, with what `written` must be told once they are."""
@@ -91,4 +133,4 @@ class Recorder:
         except StaleAttempt:
             return  # the run learns it at its next heartbeat or record
         except StorageUnavailable as failure:
-            logger.warning("task %s: not recorded yet: %s", self.hold.task_id, failure.message)
+            logger.warning("task %s: text is not kept: %s", self.hold.task_id, failure.message)
