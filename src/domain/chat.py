@@ -112,6 +112,8 @@ class ChatService:
         caller.require(Scope.CHAT)
         async with self._transactions.begin() as transaction:
             await _visible(transaction, caller, conversation_id)
+            # First, so that it waits for a message under way and none can follow.
+            await transaction.conversations.remove(conversation_id)
             for status in TaskStatus:
                 query = TaskQuery(status=status, conversation_id=conversation_id)
                 if status in FINISHED or not (await transaction.tasks.list(query)).items:
@@ -120,7 +122,6 @@ class ChatService:
                     "A turn of this conversation is still under way.",
                     conversation_id=conversation_id,
                 )
-            await transaction.conversations.remove(conversation_id)
 
 
 async def _visible(

@@ -17,12 +17,13 @@ from domain.model.tasks import (
     Task,
     TaskError,
     TaskEvent,
+    TaskId,
     TaskStatus,
     ToolPayload,
 )
 from domain.model.tools import CallInterrupted, CallTimedOut, ToolResult
 from domain.orchestration.service import LONGEST_CALL, McpService
-from domain.ports.storage import Transactions
+from domain.ports.storage import Transaction, Transactions
 from domain.tasks.recorder import Recorder
 from domain.tasks.stream import BATCH
 
@@ -70,13 +71,17 @@ def as_json(result: ToolResult) -> dict[str, Any]:
 
 async def all_events(transactions: Transactions, task: Task) -> tuple[TaskEvent, ...]:
     """What earlier attempts recorded, in order; empty for a first attempt."""
+    if task.attempt <= 1:
+        return ()
+    async with transactions.read() as transaction:
+        return await events_of(transaction, task.task_id)
+
+
+async def events_of(transaction: Transaction, task_id: TaskId) -> tuple[TaskEvent, ...]:
+    """All that is recorded of a task, in order."""
     events: list[TaskEvent] = []
-    if task.attempt > 1:
-        async with transactions.read() as transaction:
-            while batch := await transaction.tasks.events(
-                task.task_id, events[-1].seq if events else 0, BATCH
-            ):
-                events.extend(batch)
+    while batch := await transaction.tasks.events(task_id, events[-1].seq if events else 0, BATCH):
+        events.extend(batch)
     return tuple(events)
 
 

@@ -15,11 +15,21 @@ from domain.model.conversations import (
     Role,
 )
 from domain.model.pages import Page
-from domain.model.tasks import FINISHED, AgentPayload, Payload, Task, TaskId, TaskNotFound
+from domain.model.tasks import (
+    FINISHED,
+    AgentPayload,
+    Payload,
+    Task,
+    TaskId,
+    TaskNotFound,
+    TaskStatus,
+)
 from domain.ports.signals import Signals
 from domain.ports.storage import NewTask, TaskQuery, Transaction, Transactions
 from domain.ports.system import Chance
 from domain.tasks import topics
+from domain.tasks.agent_run import finished_steps
+from domain.tasks.runs import events_of
 from domain.tasks.stream import POLL_S, StreamEvent, follow
 
 MOST_ATTEMPTS = 20
@@ -112,9 +122,19 @@ class TaskService:
         async with self._transactions.begin() as transaction:
             _visible(caller, await transaction.tasks.get(task_id))
             task = await transaction.tasks.request_cancel(task_id)
+            if task.status is TaskStatus.CANCELLED:
+                await self._keep_steps(transaction, task)
         self._signals.publish(topics.CANCEL, {"task_id": task_id})
         self._signals.publish(topics.of_task(task_id), {})
         return task
+
+    async def _keep_steps(self, transaction: Transaction, task: Task) -> None:
+        """Nobody held the turn: what earlier attempts of it did stays in its conversation."""
+        if task.conversation_id is None or task.attempt == 0:
+            return
+        messages = finished_steps(await events_of(transaction, task.task_id))
+        entries = tuple((MessageId(self._chance.new_id()), message) for message in messages)
+        await transaction.conversations.append(task.conversation_id, task.task_id, entries)
 
     async def follow(
         self, caller: Caller, task_id: TaskId, after: int = 0
