@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
+from typing import Any
 
 import msgspec
 
@@ -63,6 +65,17 @@ class NewAgent(msgspec.Struct, frozen=True, kw_only=True):
     limits: AgentLimits = AgentLimits()
 
 
+class LimitsChange(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits that are to be others; UNSET stays as it is."""
+
+    max_steps: int | msgspec.UnsetType = msgspec.UNSET
+    turn_timeout: timedelta | msgspec.UnsetType = msgspec.UNSET
+
+    def over(self, limits: AgentLimits) -> AgentLimits:
+        """`limits` with what is given here in its place."""
+        return msgspec.structs.replace(limits, **_given(self))
+
+
 class AgentChange(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be another; UNSET stays as it is."""
 
@@ -71,7 +84,12 @@ class AgentChange(msgspec.Struct, frozen=True, kw_only=True):
     model: str | msgspec.UnsetType | None = msgspec.UNSET
     tools: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     capabilities: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
-    limits: AgentLimits | msgspec.UnsetType = msgspec.UNSET
+    limits: LimitsChange = LimitsChange()
+
+
+def _given(change: msgspec.Struct) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(change).items()
+    return {name: value for name, value in fields if value is not msgspec.UNSET}
 
 
 class AgentView(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,13 +170,9 @@ class AgentService:
     async def change(self, caller: Caller, agent_id: AgentId, change: AgentChange) -> AgentView:
         """Keep another version of it. Raises AgentNotFound, AgentInvalid, ModelNotFound."""
         caller.require(Scope.CHAT)
-        changes = {
-            name: value
-            for name, value in msgspec.structs.asdict(change).items()
-            if value is not msgspec.UNSET
-        }
         async with self._transactions.begin() as transaction:
             agent = await transaction.agents.get(agent_id)
+            changes = _given(change) | {"limits": change.limits.over(agent.limits)}
             agent = msgspec.structs.replace(agent, **changes)
             self._check(agent)
             agent = await transaction.agents.replace(agent)

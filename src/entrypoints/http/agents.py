@@ -5,13 +5,13 @@ from typing import Annotated
 
 import msgspec
 from litestar import Router, delete, get, patch, post
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromQuery, JSONBody
 from litestar.types import Scope
 
-from domain.agents import AgentChange, AgentService, AgentView, NewAgent
+from domain.agents import AgentChange, AgentService, AgentView, LimitsChange, NewAgent
 from domain.model.agents import AGENT_ID_PATTERN, AgentId, AgentLimits, AgentStatus
 from entrypoints.http.pages import cut
-from entrypoints.http.requests import Cursor, Limit, Service, caller_of
+from entrypoints.http.requests import Cursor, Id, Limit, Service, caller_of
 
 DAY_S = 86400
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -30,13 +30,12 @@ class LimitsBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_steps: Steps | msgspec.UnsetType = msgspec.UNSET
     turn_timeout_s: TurnTimeout | msgspec.UnsetType = msgspec.UNSET
 
-    def over(self, limits: AgentLimits) -> AgentLimits:
-        """`limits` with what is given here in its place."""
-        return AgentLimits(
-            max_steps=limits.max_steps if self.max_steps is msgspec.UNSET else self.max_steps,
-            turn_timeout=limits.turn_timeout
-            if self.turn_timeout_s is msgspec.UNSET
-            else timedelta(seconds=self.turn_timeout_s),
+    def change(self) -> LimitsChange:
+        """The same in the domain's words."""
+        seconds = self.turn_timeout_s
+        return LimitsChange(
+            max_steps=self.max_steps,
+            turn_timeout=msgspec.UNSET if seconds is msgspec.UNSET else timedelta(seconds=seconds),
         )
 
 
@@ -60,7 +59,7 @@ class AgentChangeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     model: str | msgspec.UnsetType | None = msgspec.UNSET
     tools: Words | msgspec.UnsetType = msgspec.UNSET
     capabilities: Words | msgspec.UnsetType = msgspec.UNSET
-    limits: LimitsBody | msgspec.UnsetType = msgspec.UNSET
+    limits: LimitsBody = LimitsBody()
 
 
 class LimitsAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,15 +148,13 @@ async def create_agent(
         model=data.model,
         tools=data.tools,
         capabilities=data.capabilities,
-        limits=data.limits.over(AgentLimits()),
+        limits=data.limits.change().over(AgentLimits()),
     )
     return _answer(await agents.create(caller_of(scope), new))
 
 
 @get("/{agent_id:str}")
-async def get_agent(
-    agents: Service[AgentService], scope: Scope, agent_id: FromPath[str]
-) -> AgentAnswer:
+async def get_agent(agents: Service[AgentService], scope: Scope, agent_id: Id) -> AgentAnswer:
     """One agent."""
     return _answer(await agents.get(caller_of(scope), AgentId(agent_id)))
 
@@ -166,30 +163,23 @@ async def get_agent(
 async def change_agent(
     agents: Service[AgentService],
     scope: Scope,
-    agent_id: FromPath[str],
+    agent_id: Id,
     data: JSONBody[AgentChangeBody],
 ) -> AgentAnswer:
     """Keep another version of an agent."""
-    caller = caller_of(scope)
-    limits: AgentLimits | msgspec.UnsetType = msgspec.UNSET
-    if data.limits is not msgspec.UNSET:
-        present = await agents.get(caller, AgentId(agent_id))
-        limits = data.limits.over(present.agent.limits)
     change = AgentChange(
         name=data.name,
         instructions=data.instructions,
         model=data.model,
         tools=data.tools,
         capabilities=data.capabilities,
-        limits=limits,
+        limits=data.limits.change(),
     )
-    return _answer(await agents.change(caller, AgentId(agent_id), change))
+    return _answer(await agents.change(caller_of(scope), AgentId(agent_id), change))
 
 
 @delete("/{agent_id:str}")
-async def remove_agent(
-    agents: Service[AgentService], scope: Scope, agent_id: FromPath[str]
-) -> None:
+async def remove_agent(agents: Service[AgentService], scope: Scope, agent_id: Id) -> None:
     """Take an agent away."""
     await agents.remove(caller_of(scope), AgentId(agent_id))
 
