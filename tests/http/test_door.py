@@ -4,6 +4,7 @@ import pytest
 
 from domain.model.callers import LOCAL, Scope
 from entrypoints.http.door import Door, DoorRules, Phase
+from entrypoints.http.visit import Message, Receive, Send
 from tests.http.raw import HOST, JSON, Connection, asked, door_with, echo
 
 pytestmark = pytest.mark.anyio
@@ -151,6 +152,29 @@ async def test_a_configured_key_is_needed(given: bytes | None, status: int) -> N
         assert b"secret" not in answer.body
     else:
         assert answer.body == b"admin "
+
+
+@pytest.mark.parametrize("path", ["/docs", "/api/v1/docs", "/docs/page.js", "/openapi.json"])
+async def test_the_page_about_the_system_needs_no_key_and_gives_no_rights(path: str) -> None:
+    async def app(scope: Message, _receive: Receive, send: Send) -> None:
+        assert scope["state"]["caller"].scopes == frozenset()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    door = door_with(app, admin_key="secret")
+
+    assert (await asked(door, path)).status == 200
+    assert (await asked(door, f"{path}x")).status == 401
+    assert (await asked(door, path, headers=[(b"host", b"evil")])).status == 403
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/health-emergency"])
+async def test_the_probes_are_only_read(path: str) -> None:
+    answer = await asked(door_with(), path, method="DELETE")
+
+    assert answer.status == 405
+    assert answer.headers[b"allow"] == b"GET, HEAD"
+    assert (await asked(door_with(), path, method="HEAD")).status == 200
 
 
 async def test_without_a_key_the_caller_is_the_local_user() -> None:

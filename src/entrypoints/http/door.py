@@ -16,6 +16,7 @@ from entrypoints.http.problems import (
     BodyTooLarge,
     HostMissing,
     HostRefused,
+    HttpMethodNotAllowed,
     KeyMissing,
     MediaTypeUnsupported,
     NotServing,
@@ -25,6 +26,13 @@ from entrypoints.http.visit import STOPPING_RETRY, App, Message, Receive, Send, 
 
 ADMIN = Caller(id=CallerId("admin"), scopes=frozenset(Scope))
 # Whoever holds the admin key.
+ANYONE = Caller(id=CallerId("anyone"), scopes=frozenset())
+# Whoever comes without the key to what is open to all.
+OPEN_PATHS = frozenset(
+    {"/docs", "/api/v1/docs", "/docs/page.js", "/docs/page.css", "/openapi.json"}
+)
+# They say how the system is spoken to and hold no data; a browser asks for a page without a key.
+READING = ("GET", "HEAD")
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 # What goes into logs and headers unescaped.
@@ -126,15 +134,18 @@ class Door:
         try:
             self._check_source(scope, headers)
             if (probe := self._probe(scope["path"])) is not None:
+                if scope["method"] not in READING:
+                    raise HttpMethodNotAllowed("This path is read.", allow=", ".join(READING))
                 await visit.answer(*probe)
                 return
+            caller = self._caller_by(scope, headers)
             app, max_body_bytes = self._admit(headers)
         except Failure as failure:
             if _has_body(headers) and b"expect" not in headers:
                 await visit.discard()
             await visit.refuse(failure)
             return
-        scope.setdefault("state", {}).update(request_id=request_id, caller=self._caller)
+        scope.setdefault("state", {}).update(request_id=request_id, caller=caller)
         self._inside.add(visit)
         self._empty.clear()
         try:
@@ -169,12 +180,18 @@ class Door:
             case _:
                 return None
 
-    def _admit(self, headers: dict[bytes, bytes]) -> tuple[App, int]:
-        """The application, and how many bytes of a body it will be given."""
+    def _caller_by(self, scope: Message, headers: dict[bytes, bytes]) -> Caller:
+        """Who asks. Raises KeyMissing."""
         if self._key is not None:
             kind, _, key = headers.get(b"authorization", b"").partition(b" ")
             if kind.lower() != b"bearer" or not hmac.compare_digest(key.strip(), self._key):
+                if scope["path"] in OPEN_PATHS:
+                    return ANYONE
                 raise KeyMissing("This needs the header 'Authorization: Bearer <key>'.")
+        return self._caller
+
+    def _admit(self, headers: dict[bytes, bytes]) -> tuple[App, int]:
+        """The application, and how many bytes of a body it will be given."""
         if self.phase is Phase.DRAINING:
             raise NotServing("The system is stopping.", retry_after=STOPPING_RETRY)
         if self._app is None:
