@@ -101,7 +101,7 @@ async def test_a_body_that_comes_slowly_is_not_taken_for_a_caller_that_left() ->
     assert connection.sent[-1]["body"] == b"local {}"
 
 
-async def test_a_caller_that_leaves_in_mid_body_ends_its_request_in_silence(
+async def test_a_body_that_breaks_off_is_told_to_whoever_is_still_there(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     connection = Connection()
@@ -113,7 +113,8 @@ async def test_a_caller_that_leaves_in_mid_body_ends_its_request_in_silence(
     async with asyncio.timeout(2):
         await door(scope, connection.receive, connection.send)
 
-    assert connection.sent == []
+    assert connection.sent[0]["status"] == 400
+    assert b"body-broken" in connection.sent[1]["body"]
     assert door.open_responses == 0
     assert not caplog.records
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Router, delete, get, post
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody
 from litestar.types import Scope
 
 from domain.chat import ChatService, SendMessage
@@ -17,7 +17,7 @@ from domain.model.tasks import Task, TaskStatus
 from domain.ports.models import Usage
 from domain.tasks.service import TaskService
 from entrypoints.http.problems import TaskFailed
-from entrypoints.http.requests import Cursor, Limit, Service, caller_of
+from entrypoints.http.requests import Cursor, Id, Limit, Service, caller_of
 from entrypoints.http.streams import EVENTS, MEDIA_TYPE, EventStream
 
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -182,7 +182,7 @@ async def list_conversations(
 
 @get("/conversations/{conversation_id:str}")
 async def get_conversation(
-    chats: Service[ChatService], scope: Scope, conversation_id: FromPath[str]
+    chats: Service[ChatService], scope: Scope, conversation_id: Id
 ) -> WholeConversation:
     """One conversation with its messages."""
     view = await chats.conversation(caller_of(scope), ConversationId(conversation_id))
@@ -192,7 +192,7 @@ async def get_conversation(
 
 @delete("/conversations/{conversation_id:str}")
 async def remove_conversation(
-    chats: Service[ChatService], scope: Scope, conversation_id: FromPath[str]
+    chats: Service[ChatService], scope: Scope, conversation_id: Id
 ) -> None:
     """Take a conversation away with its messages."""
     await chats.remove(caller_of(scope), ConversationId(conversation_id))

@@ -28,6 +28,10 @@ class ParameterInvalid(Invalid):
     """A query parameter or header has a value that it cannot have."""
 
 
+class BodyBroken(Invalid):
+    """The body did not come to its end: its framing is wrong, or the caller left."""
+
+
 class BodyTooLarge(Invalid):
     """The body is longer than the system takes; `max_body_bytes` is the limit."""
 
@@ -87,6 +91,7 @@ STATUS: Mapping[type[Failure], int] = MappingProxyType(
         AnswerMalformed: 502,
         ModelRefused: 502,
         MalformedJson: 400,
+        BodyBroken: 400,
         ParameterInvalid: 400,
         BodyTooLarge: 413,
         MediaTypeUnsupported: 415,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Router, get, post
-from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody
+from litestar.params import FromQuery, HeaderParameter, JSONBody
 from litestar.types import Scope
 
 from domain.model.agents import AgentId
@@ -27,7 +27,7 @@ from domain.ports.storage import TaskQuery
 from domain.ports.system import Clock
 from domain.tasks.service import SubmitTask, TaskService
 from entrypoints.http.problems import ParameterInvalid
-from entrypoints.http.requests import Cursor, Limit, Service, caller_of
+from entrypoints.http.requests import Cursor, Id, Limit, Query, Service, caller_of
 from entrypoints.http.streams import EVENTS, MEDIA_TYPE, EventStream
 
 YEAR_S = 366 * 86400
@@ -175,7 +175,7 @@ async def list_tasks(  # noqa: PLR0913, PLR0917 - one argument a query parameter
     tasks: Service[TaskService],
     scope: Scope,
     status: FromQuery[TaskStatus | None] = None,
-    conversation_id: FromQuery[str | None] = None,
+    conversation_id: Query = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> TaskList:
@@ -194,15 +194,13 @@ async def list_tasks(  # noqa: PLR0913, PLR0917 - one argument a query parameter
 
 
 @get("/{task_id:str}")
-async def get_task(tasks: Service[TaskService], scope: Scope, task_id: FromPath[str]) -> TaskAnswer:
+async def get_task(tasks: Service[TaskService], scope: Scope, task_id: Id) -> TaskAnswer:
     """One task."""
     return _answer(await tasks.get(caller_of(scope), TaskId(task_id)))
 
 
 @post("/{task_id:str}/cancel", status_code=202)
-async def cancel_task(
-    tasks: Service[TaskService], scope: Scope, task_id: FromPath[str]
-) -> TaskAnswer:
+async def cancel_task(tasks: Service[TaskService], scope: Scope, task_id: Id) -> TaskAnswer:
     """Ask for a task's end."""
     return _answer(await tasks.cancel(caller_of(scope), TaskId(task_id)))
 
@@ -216,7 +214,7 @@ async def follow_task(
     tasks: Service[TaskService],
     draining: Service[asyncio.Event],
     scope: Scope,
-    task_id: FromPath[str],
+    task_id: Id,
     last_event_id: Annotated[str, HeaderParameter(name="Last-Event-ID")] = "0",
 ) -> EventStream:
     """A task's events as they come, after the one named by Last-Event-ID."""

@@ -13,6 +13,7 @@ from litestar.types import Receive, Scope, Send
 from domain.model.tools import Tool, ToolResult
 from domain.orchestration.service import McpService
 from entrypoints.http.pages import cut
+from entrypoints.http.problems import BodyInvalid
 from entrypoints.http.requests import Cursor, Limit, Service, caller_of, decoded, may_read
 
 LONGEST_CALL_S = 3600
@@ -127,13 +128,17 @@ async def call_tool(
 ) -> ReadyAnswer:
     """Call a tool once; the body is its arguments, an object."""
     body = await _body_of(request.receive)
-    result = await mcp.call_tool(
-        caller_of(request.scope),
-        server,
-        tool,
-        decoded(body, dict[str, Any]) if body else {},
-        timeout=timedelta(seconds=timeout_s),
-    )
+    try:
+        result = await mcp.call_tool(
+            caller_of(request.scope),
+            server,
+            tool,
+            decoded(body, dict[str, Any]) if body else {},
+            timeout=timedelta(seconds=timeout_s),
+        )
+    except RecursionError as error:
+        # Read at its limit, the body cannot be written again further down the stack.
+        raise BodyInvalid("The body is nested too deeply.", path="") from error
     return ReadyAnswer(encoded(result))
 
 

@@ -8,7 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 from domain.errors import Failure
-from entrypoints.http.problems import BodyTooLarge, InternalFault, NotServing, problem_of
+from entrypoints.http.problems import (
+    BodyBroken,
+    BodyTooLarge,
+    InternalFault,
+    NotServing,
+    problem_of,
+)
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -93,8 +99,9 @@ class Visit:
             return {"type": "http.request", "body": b"", "more_body": False}
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            self._leave()
-            await asyncio.sleep(0)  # where the cancellation lands
+            self._read = True
+            # Who left hears nothing of it; who framed the body wrongly is still there.
+            raise BodyBroken("The body broke off before its end.")
         self._body_left -= len(message["body"])
         self._read = not message["more_body"]
         if self._body_left < 0:
