@@ -10,6 +10,12 @@ from domain.ports.launching import ByteStream, StreamClosed
 
 MAX_WAITING_LINES = 10_000
 # A peer that asks but never reads must not fill our memory with answers.
+PIECE_BYTES = 65_536
+# Between two pieces everybody else has a turn.
+UNASKED_LINES = 256
+UNASKED_PAUSE_S = 0.005
+# So many lines that nobody asked for (a KiB counts as a line more) cost some 0.5 ms: whoever
+# floods us takes a tenth of the loop, and its pipe holds it up.
 
 
 class Receiver(Protocol):
@@ -36,6 +42,7 @@ class Channel:
         self.bytes_out = 0
         self.answers_requests = True
         self._stray = 0
+        self._unasked = 0
         self._stream = stream
         self._lines = LineSplitter()
         self._outbox: dict[object, bytes] = {}
@@ -100,8 +107,13 @@ class Channel:
         try:
             while data := await self._stream.read():
                 self.bytes_in += len(data)
-                self._take(self._lines.feed(data))
-            self._take(self._lines.rest())
+                if len(data) <= PIECE_BYTES:
+                    await self._take(self._lines.feed(data))
+                    continue
+                for start in range(0, len(data), PIECE_BYTES):
+                    await self._take(self._lines.feed(data[start : start + PIECE_BYTES]))
+                    await asyncio.sleep(0)
+            await self._take(self._lines.rest())
             reason = "the server closed its output"
         except (StreamClosed, OSError):
             reason = "the stream from the server broke"
@@ -125,15 +137,28 @@ class Channel:
         finally:
             self._end(reason)
 
-    def _take(self, lines: list[bytes]) -> None:
+    async def _take(self, lines: list[bytes]) -> None:
+        if self._lines.overlong:
+            self._unasked += PIECE_BYTES >> 10
+            if self._unasked >= UNASKED_LINES:
+                await self._pause()
         for line in lines:
-            messages, noise = read_line(line)
-            self._stray += noise
+            noise = self._stray
+            messages, strays = read_line(line)
+            self._stray += strays
             answers = [answer for message in messages if (answer := self._one(message)) is not None]
             if answers:
                 batch = len(messages) > 1
                 joined = b"[%b]" % b",".join(answers) if batch else answers[0]
                 self.post(None, joined + b"\n")
+            if self._stray != noise or messages[0].method is not None:
+                self._unasked += 1 + (len(line) >> 10)
+                if self._unasked >= UNASKED_LINES:
+                    await self._pause()
+
+    async def _pause(self) -> None:
+        owed, self._unasked = self._unasked, 0
+        await asyncio.sleep(UNASKED_PAUSE_S * owed / UNASKED_LINES)
 
     def _one(self, message: Message) -> bytes | None:
         if message.method is not None and message.id is not None:

@@ -17,6 +17,11 @@ class LineSplitter:
         self._parts: list[bytes] = []
         self._size = 0
 
+    @property
+    def overlong(self) -> bool:
+        """Whether the line under way is over the limit already."""
+        return self._size > self._limit
+
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that `data` completes, in order, without their newline."""
         lines = data.split(b"\n")

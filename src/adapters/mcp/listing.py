@@ -9,6 +9,10 @@ from domain.ports.mcp import HandshakeFailed
 
 MAX_PAGES = 100
 # python-sdk's own bound: more pages are taken for a paginator that never ends.
+MAX_LIST_BYTES = 8 * 1024 * 1024
+# Of all pages as JSON: the largest servers list some 300 KB; decoded it takes ten times as much.
+MAX_ITEMS = 10_000
+# Each costs some 2 us and 1 KB at every listing.
 
 
 class Pages:
@@ -21,6 +25,7 @@ class Pages:
         self._cursors: set[str] = set()
         self._next: dict[str, Any] | None = {}
         self._count = 0
+        self._bytes = 0
 
     @property
     def items(self) -> tuple[Mapping[str, Any], ...]:
@@ -33,6 +38,9 @@ class Pages:
 
     def add(self, result: msgspec.Raw) -> None:
         """Take in a page; the empty string is a cursor like any other."""
+        self._bytes += len(memoryview(result))
+        if self._bytes > MAX_LIST_BYTES:
+            raise HandshakeFailed(f"the answers to {self._method} hold too many bytes")
         try:
             page = msgspec.json.decode(result, type=dict[str, Any])
             self._items += msgspec.convert(page.get(self._key), list[dict[str, Any]])
@@ -40,6 +48,8 @@ class Pages:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
             raise HandshakeFailed(f"the answer to {self._method} is malformed") from fault
         self._count += 1
+        if len(self._items) > MAX_ITEMS:
+            raise HandshakeFailed(f"the answers to {self._method} hold too many items")
         if cursor is None:
             self._next = None
         elif cursor in self._cursors or self._count >= MAX_PAGES:

@@ -59,7 +59,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def read_line(line: bytes) -> tuple[list[Message], int]:
-    """The messages of one line and how many parts of it were none: banners, garbage, blanks."""
+    """The messages of one line and how many parts of it were none: banners, garbage, blanks.
+
+    Bytes that are no UTF-8 become U+FFFD: results are handed on as JSON text, which they are not.
+    """
+    if not line.isascii():
+        line = _mended(line)
     try:
         return [_message.decode(line)], 0
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -75,6 +80,14 @@ def read_line(line: bytes) -> tuple[list[Message], int]:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
     return messages, max(1, len(parts)) - len(messages)
+
+
+def _mended(line: bytes) -> bytes:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return line.decode(errors="replace").encode()
+    return line
 
 
 def read_error(error: object) -> WireError:
