@@ -23,7 +23,9 @@ STOP_GRACE = timedelta(seconds=0.8)
 LAST_WORDS_S = 0.2
 # After an exit, answers that are still in the pipe are read for this long.
 RELIST_PAUSE_S = 0.2
-# Servers announce changes in bursts; one listing answers them all.
+LONGEST_RELIST_PAUSE_S = 5.0
+# Servers announce changes in bursts; one listing answers them all. One that never stops to
+# announce is listed ever more seldom, until it is quiet for the longest pause.
 
 Definitions = tuple[Mapping[str, Any], ...]
 Listed = Callable[[Definitions], Awaitable[None]]
@@ -127,10 +129,15 @@ class Life:
             await asyncio.wait({exited, closed, relisting})
 
     async def _relist(self, session: McpSession) -> None:
+        loop = asyncio.get_running_loop()
+        pause, listed_at = RELIST_PAUSE_S, float("-inf")
         while True:
             await self._changed.wait()
-            await asyncio.sleep(RELIST_PAUSE_S)
+            quiet = loop.time() - listed_at > LONGEST_RELIST_PAUSE_S
+            pause = RELIST_PAUSE_S if quiet else min(2 * pause, LONGEST_RELIST_PAUSE_S)
+            await asyncio.sleep(pause)
             self._changed.clear()
+            listed_at = loop.time()
             try:
                 await self._list(session)
             except Failure as failure:

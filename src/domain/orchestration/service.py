@@ -34,6 +34,7 @@ LONGEST_CALL = timedelta(hours=1)
 _FORWARDED = ("tools/", "resources/", "prompts/")
 _NOT_FORWARDED = frozenset({"resources/subscribe", "resources/unsubscribe"})
 _UNSET = msgspec.Raw(b"")
+_ARRAY = ord("[")
 
 
 class MethodNotAllowed(Invalid):
@@ -155,6 +156,8 @@ class McpService:
         raw = await self._call(caller, server, tool, arguments, timeout, progress)
         try:
             result = _decode_result(raw)
+            if memoryview(result.content)[0] != _ARRAY:
+                raise msgspec.ValidationError("content is no array")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise AnswerMalformed(
                 f"The server {server!r} answered {tool!r} with something that is no tool result.",
@@ -191,6 +194,8 @@ class McpService:
         allowed = method.startswith(_FORWARDED) or method in {"completion/complete", "ping"}
         if not allowed or method in _NOT_FORWARDED:
             raise MethodNotAllowed(f"The method {method!r} cannot be sent to a server.")
+        if not isinstance(params.get("_meta", {}), dict):
+            raise Invalid("_meta in params must be an object.")
         caller.require(Scope.TOOLS)
         deadline = self._clock.monotonic() + timeout.total_seconds()
         runner = self._fleet.runner(server)
