@@ -55,7 +55,7 @@ def services(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Ratios within one run: over HTTP, without it, and beside mcpo."""
-    _install(session, "tests", "bench")
+    _install(session, "tests")
     session.run("python", "-m", "tests.bench", *session.posargs)
 
 
