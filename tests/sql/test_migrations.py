@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from alembic.config import Config
@@ -59,6 +62,17 @@ async def test_of_two_starters_one_migrates_and_both_succeed(url: str) -> None:
     patient = url.replace("timeout=0.2", "timeout=10")
     await asyncio.gather(*(migrate.upgrade(patient) for _ in range(3)))
     assert await _current(url) == migrate.head()
+
+
+async def test_tables_of_a_newer_version_are_refused_and_left_as_they_are(
+    url: str, tmp_path: Path
+) -> None:
+    await migrate.upgrade(url)
+    with closing(sqlite3.connect(tmp_path / "store.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(migrate.RevisionUnknown, match="revision 9999"):
+        await migrate.upgrade(url)
+    assert await _current(url) == "9999"
 
 
 async def test_an_installation_starts_with_three_agents(url: str) -> None:

@@ -11,11 +11,16 @@ from adapters.sql.core_only import AsyncConnection
 from adapters.sql.dialect import engines, lock_starters
 from adapters.sql.statements import translated
 from adapters.sql.tables import metadata
+from domain.ports.storage import StorageUnavailable
 
 VERSION_TABLE = "alembic_version"
 _REVISION = re.compile(r'^revision = "(\w+)"', re.MULTILINE)
 _FOLLOWS = re.compile(r'^down_revision = "(\w+)"', re.MULTILINE)
 _CURRENT = select(column("version_num", String)).select_from(table(VERSION_TABLE))
+
+
+class RevisionUnknown(StorageUnavailable):
+    """The tables are of a version that this one does not know, most likely a newer one."""
 
 
 def folder() -> Path:
@@ -27,11 +32,18 @@ def folder() -> Path:
 @cache
 def head() -> str:
     """The newest revision, read from the files' text: Alembic is too large to import for it."""
-    texts = [path.read_text("utf-8") for path in (folder() / "versions").glob("*.py")]
-    revisions = {found[1] for text in texts if (found := _REVISION.search(text))}
-    followed = {found[1] for text in texts if (found := _FOLLOWS.search(text))}
-    (newest,) = revisions - followed
+    followed = {found[1] for text in _texts() if (found := _FOLLOWS.search(text))}
+    (newest,) = _revisions() - followed
     return newest
+
+
+def _revisions() -> set[str]:
+    return {found[1] for text in _texts() if (found := _REVISION.search(text))}
+
+
+@cache
+def _texts() -> tuple[str, ...]:
+    return tuple(path.read_text("utf-8") for path in (folder() / "versions").glob("*.py"))
 
 
 async def current(connection: AsyncConnection) -> str | None:
@@ -46,7 +58,8 @@ async def current(connection: AsyncConnection) -> str | None:
 async def upgrade(url: str, revision: str = "head") -> None:
     """Bring the tables to `revision`, all of it or nothing; of many starters one does the work.
 
-    Costs one look where they are there already. Raises StorageUnavailable.
+    Costs one look where they are there already. Raises StorageUnavailable, RevisionUnknown for
+    tables that a newer version has made.
     """
     await _migrate(url, "upgrade", revision)
 
@@ -74,7 +87,13 @@ async def _migrate(url: str, direction: str, revision: str) -> None:
         with translated(opened.place):
             async with opened.writer.begin() as connection:
                 await lock_starters(connection)
-                if await current(connection) != goal:
+                present = await current(connection)
+                if present not in {None, *_revisions()}:
+                    raise RevisionUnknown(
+                        f"The tables of {opened.place} are at revision {present}, which this "
+                        f"version does not know: it ends at {head()}. Most likely a newer one made them."
+                    )
+                if present != goal:
                     await connection.run_sync(_run, direction, goal)
     finally:
         await opened.dispose()
