@@ -98,6 +98,18 @@ def test_bad_settings_end_with_1_and_one_line_a_problem(
     ]
 
 
+def test_a_database_without_tables_is_told_the_way_to_them(
+    command: Command, tmp_path: Path
+) -> None:
+    before = command("db", "check", "--data-dir", str(tmp_path))
+    upgraded = command("db", "upgrade", "--data-dir", str(tmp_path))
+    after = command("db", "check", "--data-dir", str(tmp_path))
+
+    assert (before.code, upgraded.code, after.code) == (1, 0, 0)
+    assert before.err.startswith("error: The tables are at no revision, this version needs ")
+    assert before.err.endswith(": run `sutazai db upgrade`.\n")
+
+
 def test_settings_are_shown_with_their_source(command: Command) -> None:
     ran = command("settings", "--port", "5", SUTAZAI_REDIS_URL="redis://:s3cret@h")
 

@@ -60,9 +60,18 @@ def current(context: Context) -> int:
 def check(context: Context) -> int:
     """Fail if the tables differ from what this version declares."""
     settings = _settings(context)
-    from entrypoints.wiring import database_check  # noqa: PLC0415 - other commands start without it
+    from entrypoints.wiring import (  # noqa: PLC0415 - other commands start without it
+        database_check,
+        database_current,
+    )
 
-    differences = asyncio.run(database_check(settings))
+    revision, head = asyncio.run(database_current(settings))
+    differences: tuple[str, ...]
+    if revision == head:
+        differences = asyncio.run(database_check(settings))
+    else:
+        at = f"The tables are at {revision or 'no revision'}, this version needs {head}"
+        differences = (f"{at}: run `sutazai db upgrade`.",)
     if context.json:
         context.terminal.json({"ok": not differences, "differences": differences})
     elif not differences:
