@@ -91,7 +91,8 @@ async def _migrate(url: str, direction: str, revision: str) -> None:
                 if present not in {None, *_revisions()}:
                     raise RevisionUnknown(
                         f"The tables of {opened.place} are at revision {present}, which this "
-                        f"version does not know: it ends at {head()}. Most likely a newer one made them."
+                        f"version does not know: it ends at {head()}. Most likely a newer one "
+                        "made them."
                     )
                 if present != goal:
                     await connection.run_sync(_run, direction, goal)
