@@ -251,3 +251,16 @@ def test_an_agents_turn_is_submitted(command: Command, system: System) -> None:
         "task_type": "agent",
         "payload": {"agent": "a", "message": "do it"},
     }
+
+
+def test_who_lacks_the_key_learns_where_commands_take_it_from(
+    command: Command, system: System
+) -> None:
+    system.lay("GET /api/v1/agents", problem(401, "Key missing", "This needs a key."))
+
+    ran = command("agents", "list")
+
+    assert ran.code == 1
+    assert ran.err == (
+        "error: Key missing: This needs a key. Commands take the key from SUTAZAI_API_KEY.\n"
+    )

@@ -22,6 +22,7 @@ RECONNECTS = 5
 RECONNECT_PAUSE_S = 1.0
 # Together they outlast a restart.
 PAGE = 200
+UNAUTHORIZED = 401
 SERVICE_UNAVAILABLE = 503
 BROKEN_JSON = "broken JSON"
 # Stands for the media type of an answer that says JSON and is none.
@@ -182,7 +183,10 @@ class Client:
             return value
         if isinstance(value, dict) and "title" in value:
             kind = Busy if response.status_code == SERVICE_UNAVAILABLE else Refused
-            raise kind(f"{value['title']}: {value.get('detail', '')}", status=response.status_code)
+            message = f"{value['title']}: {value.get('detail', '')}"
+            if response.status_code == UNAUTHORIZED:
+                message += " Commands take the key from SUTAZAI_API_KEY."
+            raise kind(message, status=response.status_code)
         raise Refused(
             f"HTTP {response.status_code} {response.reason_phrase}", status=response.status_code
         )

@@ -103,7 +103,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One more Docker Engine. Kept for later: no part uses it yet."""
 
     host: Annotated[
-        str, _about("Address of the Docker Engine NAME (not used yet).", schemes=ENGINE)
+        str,
+        _about("Address of the Docker Engine NAME. Refused as well.", schemes=ENGINE),
     ]
     cert_path: Annotated[
         Path | None, _about("Folder with ca.pem, cert.pem and key.pem for TLS.", must="be a path")
@@ -152,13 +153,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis_url: Annotated[
         SecretUrl | None,
         _about(
-            "Redis for wake-ups, live events, shared limits and cache; unset, one process does.",
+            "Redis for what several processes share. Refused: this version is one process.",
             schemes=("redis", "rediss", "unix"),
         ),
     ] = None
     docker_host: Annotated[
         str | None,
-        _about("Address of a Docker Engine; unset, containers are disabled.", schemes=ENGINE),
+        _about(
+            "Address of a Docker Engine. Refused: this version has no containers.",
+            schemes=ENGINE,
+        ),
     ] = None
     docker_cert_path: Annotated[
         Path | None,
@@ -200,7 +204,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     startup_timeout_s: Annotated[
         float,
         _about(
-            "Seconds in which the database and Redis must be reached at start.",
+            "Seconds in which the database must be reached at start.",
             must="be a number above 0, at most 3600",
         ),
         msgspec.Meta(gt=0, le=3600),
