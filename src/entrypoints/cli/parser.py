@@ -73,6 +73,19 @@ def _mcp(mcp: Commands) -> None:
     add.add_argument("--start", choices=("eager", "lazy", "disabled"))
     add.add_argument("name")
     add.add_argument("words", nargs="*", metavar="COMMAND", help="the command, after --")
+    importing = mcp.add(
+        "import", "register what a file names", _ask("imports", "import_file"), CLIENT
+    )
+    importing.add_argument("--dry-run", action="store_true", help="show what would be added")
+    importing.add_argument("--name", help="call it so, where the file names one server")
+    importing.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="what the file asks for: a variable, an argument or a header",
+    )
+    importing.add_argument("file", metavar="FILE", help="an .mcp.json or a server.json")
     for act, about in (
         ("start", "start a server"),
         ("stop", "stop a server"),
