@@ -1,4 +1,4 @@
-"""The catalogue of known servers: each with the release that was tried."""
+"""The catalogue of known servers, each at one release."""
 
 from collections.abc import Mapping
 from datetime import timedelta
