@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import socket
 from contextlib import suppress
 from datetime import timedelta
@@ -19,6 +20,11 @@ LOOK_AGAIN_S = 0.005
 # The server tells nobody when it listens.
 STOP_TIMEOUT_S = 0.5
 # Once every answer has ended the server has only idle connections to close.
+
+BACKLOG = 1024
+# Many listeners come back at the same moment after a restart.
+MOST_CONNECTIONS = 10_000
+# A listener to events costs some 50 kB.
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +73,8 @@ class HttpServer:
             interface=Interfaces.ASGINL,
             http=HTTPModes.http1,
             websockets=False,
+            backlog=BACKLOG,
+            backpressure=_connections(),
             log_enabled=False,
         )
         self._serving: asyncio.Task[None] | None = None
@@ -110,6 +118,16 @@ class HttpServer:
                 return
             await asyncio.sleep(LOOK_AGAIN_S)
         await serving
+
+
+def _connections() -> int:
+    """How many may be open at a time: half of the files that this process may open.
+
+    The rest are for servers and the database. The server's own 128 would soon be taken by
+    listeners to events, and then nobody else comes in.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else min(soft // 2, MOST_CONNECTIONS)
 
 
 def _resolved(host: str, port: int) -> tuple[Any, ...]:

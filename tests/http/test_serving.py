@@ -59,6 +59,24 @@ async def test_a_second_server_finds_the_port_of_the_first_taken() -> None:
             probe_port("127.0.0.1", httpx.URL(url).port or 0)
 
 
+async def test_many_open_streams_keep_nobody_out() -> None:
+    door, server, url = new_server()
+    door.open(endless)
+    port = httpx.URL(url).port or 0
+    async with server, asyncio.timeout(20):
+        writers = []
+        for _ in range(200):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            writers.append(writer)
+        async with httpx.AsyncClient(base_url=url) as client:
+            assert (await client.get("/livez")).status_code == 200
+        for writer in writers:
+            writer.close()
+            await writer.wait_closed()
+
+
 async def test_the_port_answers_from_the_start_and_is_free_after_the_end() -> None:
     door, server, url = new_server()
     async with httpx.AsyncClient(base_url=url) as client:

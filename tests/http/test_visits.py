@@ -119,6 +119,17 @@ async def test_a_body_that_breaks_off_is_told_to_whoever_is_still_there(
     assert not caplog.records
 
 
+async def test_a_body_that_drips_in_is_given_up() -> None:
+    connection = Connection()
+    headers = [HOST, JSON, (b"content-length", b"99")]
+    door = door_with(body_patience=timedelta(seconds=0.2))
+
+    async with asyncio.timeout(5):
+        answer = await asked(door, method="POST", headers=headers, connection=connection)
+
+    assert (answer.status, answer.kind) == (408, "body-too-slow")
+
+
 @pytest.mark.parametrize("started", [False, True])
 async def test_who_outstays_the_drain_is_cancelled_and_told(*, started: bool) -> None:
     app, connection = Waiting(started=started), Connection()

@@ -22,7 +22,7 @@ from entrypoints.http.problems import (
     NotServing,
     OriginRefused,
 )
-from entrypoints.http.visit import STOPPING_RETRY, App, Message, Receive, Send, Visit
+from entrypoints.http.visit import BODY_PATIENCE, STOPPING_RETRY, App, Message, Receive, Send, Visit
 
 ADMIN = Caller(id=CallerId("admin"), scopes=frozenset(Scope))
 # Whoever holds the admin key.
@@ -64,6 +64,7 @@ class DoorRules(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: tuple[str, ...] = ()
     admin_key: str | None = None
     max_body_bytes: int = 4 * 1024 * 1024
+    body_patience: timedelta = BODY_PATIENCE
 
 
 class Door:
@@ -149,7 +150,7 @@ class Door:
         self._inside.add(visit)
         self._empty.clear()
         try:
-            await visit.through(app, scope, max_body_bytes)
+            await visit.through(app, scope, max_body_bytes, self._rules.body_patience)
         finally:
             self._inside.discard(visit)
             if not self._inside:

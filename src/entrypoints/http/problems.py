@@ -36,6 +36,10 @@ class BodyTooLarge(Invalid):
     """The body is longer than the system takes; `max_body_bytes` is the limit."""
 
 
+class BodyTooSlow(Invalid):
+    """The body did not come to its end in time."""
+
+
 class MediaTypeUnsupported(Invalid):
     """The body is not declared as application/json."""
 
@@ -94,6 +98,7 @@ STATUS: Mapping[type[Failure], int] = MappingProxyType(
         BodyBroken: 400,
         ParameterInvalid: 400,
         BodyTooLarge: 413,
+        BodyTooSlow: 408,
         MediaTypeUnsupported: 415,
         HostMissing: 400,
         KeyMissing: 401,

@@ -11,6 +11,7 @@ from domain.errors import Failure
 from entrypoints.http.problems import (
     BodyBroken,
     BodyTooLarge,
+    BodyTooSlow,
     InternalFault,
     NotServing,
     problem_of,
@@ -21,6 +22,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
+BODY_PATIENCE = timedelta(seconds=60)
+# All the waiting for one body; who drips it in would keep a connection from others for ever.
 WATCH_AFTER_S = 0.05
 # Quick requests are over by then and never pay for a watcher of their connection.
 STOPPING_RETRY = timedelta(seconds=5)
@@ -38,6 +41,7 @@ class Visit:
 
     __slots__ = (
         "_body_left",
+        "_body_ticks",
         "_cancelled",
         "_gone",
         "_max_body_bytes",
@@ -46,6 +50,7 @@ class Visit:
         "_send",
         "_started",
         "_timer",
+        "_waiting",
         "_watcher",
         "request_id",
         "task",
@@ -57,22 +62,33 @@ class Visit:
         self._receive = receive
         self._send = send
         self._max_body_bytes = self._body_left = 0
-        self._read = self._started = self._cancelled = self._gone = False
+        self._read = self._started = self._cancelled = self._gone = self._waiting = False
+        self._body_ticks = 0
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
 
-    async def through(self, app: App, scope: Message, max_body_bytes: int) -> None:
+    async def through(
+        self,
+        app: App,
+        scope: Message,
+        max_body_bytes: int,
+        body_patience: timedelta,
+    ) -> None:
         """Let `app` answer. When its caller leaves or `cancel` is called, it is cancelled."""
         self._max_body_bytes = self._body_left = max_body_bytes
+        self._body_ticks = round(body_patience.total_seconds() / WATCH_AFTER_S)
         self.task = asyncio.current_task()
         self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._watch_if_read)
         try:
             await app(scope, self.receive, self.send)
         except asyncio.CancelledError:
-            if self.task is None or not (self._cancelled or self._gone):
+            too_slow = self._waiting and self._body_ticks <= 0
+            if self.task is None or not (self._cancelled or self._gone or too_slow):
                 raise
             self.task.uncancel()
-            await self._give_up(NotServing("The system is stopping.", retry_after=STOPPING_RETRY))
+            stopping = NotServing("The system is stopping.", retry_after=STOPPING_RETRY)
+            late = BodyTooSlow("The body did not come in time.")
+            await self._give_up(late if too_slow else stopping)
         except Failure as failure:
             await self._give_up(failure)
         except Exception:
@@ -97,7 +113,9 @@ class Visit:
         if self._max_body_bytes == 0:
             self._read = True
             return {"type": "http.request", "body": b"", "more_body": False}
+        self._waiting = True
         message = await self._receive()
+        self._waiting = False
         if message["type"] == "http.disconnect":
             self._read = True
             # Who left hears nothing of it; who framed the body wrongly is still there.
@@ -156,6 +174,10 @@ class Visit:
         """Watch the connection once nobody reads the body from it any more."""
         if self._read or self._max_body_bytes == 0:
             self._watch()
+            return
+        self._body_ticks -= self._waiting
+        if self._body_ticks <= 0 and self.task is not None:
+            self.task.cancel()
         else:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(WATCH_AFTER_S, self._watch_if_read)
