@@ -262,7 +262,7 @@ async def test_a_refusing_model_is_not_asked_again() -> None:
         task = await room.finished(await submitted(room))
 
     assert task.error is not None
-    assert (task.attempt, task.error.reason) == (1, "invalid")
+    assert (task.attempt, task.error.reason) == (1, "model-refused")
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,8 @@ class TaskError(msgspec.Struct, frozen=True, kw_only=True):
     """Why a task failed.
 
     `reason` is stable and for programs: `tool-error`, `indeterminate`, `worker-lost`,
-    `deadline`, `cancelled`, `turn-limit`, or a failure's kind. `message` is for people.
+    `deadline`, `cancelled`, `turn-limit`, `model-refused`, or a failure's kind. `message` is for
+    people.
     """
 
     reason: str

@@ -24,7 +24,7 @@ from domain.model.tasks import (
 )
 from domain.model.tools import ToolNotFound
 from domain.orchestration.service import LONGEST_CALL, McpService
-from domain.ports.models import LanguageModel, Usage
+from domain.ports.models import LanguageModel, ModelRefused, Usage
 from domain.ports.storage import Transaction, Transactions
 from domain.tasks.recorder import Recorder
 from domain.tasks.runs import (
@@ -33,6 +33,7 @@ from domain.tasks.runs import (
     all_events,
     as_json,
     calls_in_flight,
+    failed,
     runner_of,
 )
 from domain.turn import (
@@ -76,6 +77,9 @@ class AgentRun:
         except TurnTooLong as failure:
             # Another attempt would go the same way.
             return turn.given_up(failure)
+        except ModelRefused as failure:
+            # What is wrong is between this system and the model, not the caller's words.
+            return failed("model-refused", failure.message)
         return turn.finish()
 
     def _refuse_repeats(self, events: tuple[TaskEvent, ...]) -> None:
