@@ -71,6 +71,20 @@ async def test_what_is_kept_is_not_nested_deeper_than_can_be_read_again(
     assert (await world.client.get(TASKS)).json()["total_count"] == 0
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (AGENTS, {"agent_id": "a\n", "name": "x", "instructions": "x"}),
+        ("/api/v1/mcp/servers", {"name": "a\n", "command": "true"}),
+    ],
+)
+async def test_a_line_break_ends_no_name(world: World, path: str, body: dict[str, str]) -> None:
+    answer = await world.client.post(path, json=body)
+
+    assert answer.status_code == 422
+    assert answer.json()["path"] in {"/agent_id", "/name"}
+
+
 async def test_brackets_in_texts_are_no_levels(world: World) -> None:
     text = '[{"' * 500
     body = {"name": "x", "instructions": text, "tools": ["[{"] * 200}

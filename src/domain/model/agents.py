@@ -10,7 +10,8 @@ from domain.errors import Conflict, NotFound
 from domain.model.callers import CallerId
 
 AgentId = NewType("AgentId", str)
-AGENT_ID_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
+AGENT_ID_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$(?!\n)"
+# Python's `$` also matches before a last line break.
 
 
 class AgentNotFound(NotFound):

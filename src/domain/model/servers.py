@@ -13,7 +13,8 @@ from domain.errors import Conflict, NotFound, Unavailable
 from domain.model.callers import CallerId
 
 ServerName = NewType("ServerName", str)
-SERVER_NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,31}$"
+SERVER_NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,31}$(?!\n)"
+# Python's `$` also matches before a last line break.
 
 
 class ServerNotFound(NotFound):
