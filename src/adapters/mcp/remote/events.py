@@ -48,7 +48,8 @@ class Events:
         elif piece:
             self._after_return = False
         lines = self._lines.feed(piece)
-        self.overflowed = self.overflowed or self._lines.dropped > 0
+        if self._lines.dropped or self._lines.overlong:
+            self.overflowed = True
         whole = []
         for line in lines:
             if line:

@@ -71,6 +71,7 @@ class HttpSession:
         self._stray = 0
         self._ended: asyncio.Future[str] = self._loop.create_future()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: asyncio.Task[None] | None = None
         self._ear = Ear(endpoint, peer, writer, changed)
 
     async def begin(self) -> None:
@@ -136,6 +137,12 @@ class HttpSession:
         return await asyncio.shield(self._ended)
 
     async def close(self) -> None:
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        # Whoever waits for it may leave: connections are ended all the same.
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         forgotten = self._ended.done()
         self._end("closed on this side")
         try:
