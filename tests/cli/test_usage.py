@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,14 @@ def test_bad_settings_end_with_1_and_one_line_a_problem(
         "error: SUTAZAI_PROT is not a setting; did you mean SUTAZAI_PORT?",
         "error: SUTAZAI_PORT must be a whole number from 0 to 65535.",
     ]
+
+
+def test_the_version_is_told(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command("--version")
+
+    assert not ended.value.code
+    assert capsys.readouterr().out == f"sutazai {version('sutazai')}\n"
 
 
 def test_a_database_without_tables_is_told_the_way_to_them(

@@ -1,6 +1,7 @@
 """Every command of `sutazai` with its arguments."""
 
 import argparse
+import sys
 from importlib import import_module
 
 from entrypoints.cli import local
@@ -30,14 +31,25 @@ SUBMIT: Options = {
 CALL = "SERVER__TOOL or SERVER TOOL, then one JSON object or key=value words"
 
 
+class _Version(argparse.Action):
+    """Like argparse's own, but the version is looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        version: str = import_module("importlib.metadata").version("sutazai")
+        sys.stdout.write(f"sutazai {version}\n")
+        parser.exit()
+
+
 def parser_of() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = argparse.ArgumentParser(
         prog="sutazai",
         description="A self-hosted AI backend: MCP servers, agents, chat and durable tasks.",
-        epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage.",
+        epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage. Commands ask the system at "
+        "SUTAZAI_URL, with the key in SUTAZAI_API_KEY.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = Commands(parser)
     _local(commands)
     _mcp(commands.group("mcp", "MCP servers and their tools"))
