@@ -12,7 +12,7 @@ from adapters.processes.child import ProcessChild
 from adapters.processes.diagnostics import LogTail
 from adapters.processes.environment import child_environment
 from adapters.processes.launcher import ProcessLauncher
-from domain.model.servers import Command, ServerName
+from domain.model.servers import Command, Limits, ServerName
 from domain.ports.launching import Exit, LaunchFailed, StreamClosed
 from tests.processes.programs import DESCRIPTORS, ECHO, python
 
@@ -25,7 +25,7 @@ BASE = {"PATH": os.environ["PATH"], "HOME": "/home/someone", "LC_ALL": "C.UTF-8"
 
 @pytest.fixture
 async def launcher() -> AsyncIterator[ProcessLauncher]:
-    launcher = ProcessLauncher("test", BASE, open_files=100)
+    launcher = ProcessLauncher("test", BASE)
     yield launcher
     await launcher.aclose()
 
@@ -86,7 +86,9 @@ async def test_a_child_has_default_signals_a_session_and_limits(launcher: Proces
     assert int(fields["SigIgn"], 16) == int(fields["SigBlk"], 16) == 0
     assert fields["NSsid"] == fields["NSpgid"] == fields["Pid"]
     limits = await output(
-        await launcher.launch(NAME, Command(command="cat", args=("/proc/self/limits",)))
+        await launcher.launch(
+            NAME, Command(command="cat", args=("/proc/self/limits",)), Limits(open_files=100)
+        )
     )
     rows = {line[:25].strip(): line[25:].split()[:2] for line in limits.splitlines()}
     assert rows["Max core file size"] == ["0", "0"]

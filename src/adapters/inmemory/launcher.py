@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from signal import SIGKILL, SIGTERM
 
-from domain.model.servers import Command, ServerName
+from domain.model.servers import DEFAULT_LIMITS, Command, Limits, ServerName, Usage
 from domain.ports.launching import Exit, LaunchFailed, StreamClosed
 
 CAPACITY = 65_536
@@ -94,7 +94,7 @@ Program = Callable[[Peer], Awaitable[int]]
 class MemoryChild:
     """A running program; `kill` ends it from outside, as a machine can."""
 
-    def __init__(self, program: Program, recipe: Command) -> None:
+    def __init__(self, program: Program, recipe: Command, limits: Limits) -> None:
         self._stdin, self._stdout = MemoryPipe(), MemoryPipe()
         self._stream = MemoryStream(self._stdout, self._stdin)
         self.peer = Peer(recipe, self._stdin, self._stdout)
@@ -102,6 +102,7 @@ class MemoryChild:
         self._exit: asyncio.Future[Exit] = loop.create_future()
         self._ladder: asyncio.Task[Exit] | None = None
         self._running = loop.create_task(self._run(program))
+        self.limits = limits
 
     @property
     def stream(self) -> MemoryStream:
@@ -111,8 +112,17 @@ class MemoryChild:
     def pid(self) -> int | None:
         return None
 
+    @property
+    def usage(self) -> Usage | None:
+        return None
+
     def log_tail(self) -> tuple[str, ...]:
         return self.peer.log_tail()
+
+    def go_over(self, excess: str) -> None:
+        """End the program as one that exceeds a limit."""
+        self._end(Exit(signal=int(SIGKILL), excess=excess))
+        self._running.cancel()
 
     async def wait(self) -> Exit:
         return await asyncio.shield(self._exit)
@@ -162,13 +172,15 @@ class MemoryLauncher:
         self._programs = programs
         self.children: list[MemoryChild] = []
 
-    async def launch(self, name: ServerName, recipe: Command) -> MemoryChild:
+    async def launch(
+        self, name: ServerName, recipe: Command, limits: Limits = DEFAULT_LIMITS
+    ) -> MemoryChild:
         program = self._programs.get(recipe.command)
         if program is None:
             raise LaunchFailed(
                 f"{name} was not started: {recipe.command!r}: no such command.", server=name
             )
-        child = MemoryChild(program, recipe)
+        child = MemoryChild(program, recipe, limits)
         self.children.append(child)
         return child
 

@@ -10,6 +10,8 @@ from datetime import timedelta
 from adapters.processes.diagnostics import Drain, LogTail
 from adapters.processes.leftovers import end_marked
 from adapters.processes.pipes import Incoming, Outgoing, PipeStream
+from adapters.processes.usage import Meter
+from domain.model.servers import Limits, Usage
 from domain.ports.launching import Exit
 
 TERMINATE = b"t"
@@ -31,6 +33,7 @@ class ProcessChild:
         control: socket.socket,
         pipes: tuple[int, int, int],
         mark: str,
+        limits: Limits,
     ) -> None:
         self._process = process
         self._control = control
@@ -48,6 +51,9 @@ class ProcessChild:
         self._started: asyncio.Future[str] = self._loop.create_future()
         self._exit: asyncio.Future[Exit] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._excess = ""
+        self.limits = limits
+        self.meter = Meter()
         self._finishing: asyncio.Task[None] | None = None
         self._ladder: asyncio.Task[Exit] | None = None
 
@@ -58,6 +64,20 @@ class ProcessChild:
     @property
     def pid(self) -> int | None:
         return self._pid
+
+    @property
+    def usage(self) -> Usage | None:
+        return self.meter.usage
+
+    @property
+    def guard_pid(self) -> int:
+        """The process below which all of the server's are."""
+        return self._process.pid
+
+    def go_over(self, excess: str) -> None:
+        """End it at once for going over a limit."""
+        self._excess = self._excess or excess
+        self._hang_up()
 
     def log_tail(self) -> tuple[str, ...]:
         return self._tail.lines()
@@ -142,8 +162,8 @@ class ProcessChild:
                 self._started.set_result(value)
             case "exited":
                 status = int(value)
-                ended = Exit(code=status) if status >= 0 else Exit(signal=-status)
-                self._exit.set_result(ended)
+                code, number = (status, None) if status >= 0 else (None, -status)
+                self._exit.set_result(Exit(code=code, signal=number, excess=self._excess))
 
     async def _finish(self) -> None:
         # The guard closes its end by exiting: this waits for microseconds.
@@ -156,5 +176,5 @@ class ProcessChild:
         if not self._started.done():
             self._started.set_result("guard 0")
         if not self._exit.done():
-            self._exit.set_result(Exit())
+            self._exit.set_result(Exit(excess=self._excess))
         self._gone.set_result(None)

@@ -15,11 +15,12 @@ from pathlib import Path
 from adapters.processes.child import ProcessChild
 from adapters.processes.environment import MARK, child_environment
 from adapters.processes.leftovers import end_marked, start_time
-from domain.model.servers import Command, ServerName
+from adapters.processes.usage import excess, process_table, trees
+from domain.model.servers import DEFAULT_LIMITS, Command, Limits, ServerName
 from domain.ports.launching import LaunchFailed
 
-OPEN_FILES = 4096
-# Far above what a server needs, far below what lets one exhaust the machine.
+SAMPLE_S = 1.0
+# A tree that grows 1 GB/s is seen before it takes what the machine has; a look costs milliseconds.
 STOP_GRACE = timedelta(seconds=2)
 # Per step of the ladder at shutdown; python-sdk gives the same.
 
@@ -44,35 +45,37 @@ class ProcessLauncher:
     children inherit a stated part of.
     """
 
-    def __init__(
-        self, installation: str, environment: Mapping[str, str], *, open_files: int = OPEN_FILES
-    ) -> None:
+    def __init__(self, installation: str, environment: Mapping[str, str]) -> None:
         self._installation = installation
         self._environment = environment
-        self._open_files = open_files
         self._life = f"{os.getpid()}.{start_time(os.getpid()) or 0}"
         self._numbers = count(1)
         self._children: set[ProcessChild] = set()
         self._closed = False
+        self._sampling: asyncio.Task[None] | None = None
 
     @property
     def running(self) -> int:
         """How many children have processes left."""
         return len(self._children)
 
-    async def launch(self, name: ServerName, recipe: Command) -> ProcessChild:
+    async def launch(
+        self, name: ServerName, recipe: Command, limits: Limits = DEFAULT_LIMITS
+    ) -> ProcessChild:
         if self._closed:
             raise LaunchFailed(f"{name} was not started: this system is stopping.")
         mark = f"{self._installation}/{self._life}.{next(self._numbers)}"
         try:
-            request = self._request(recipe, mark)
+            request = self._request(recipe, limits, mark)
         except ValueError as error:
             raise _failed(name, recipe, "its recipe holds what no process can take") from error
         try:
-            child = self._start_guard(mark)
+            child = self._start_guard(mark, limits)
         except OSError as error:
             raise _failed(name, recipe, os.strerror(error.errno or 0)) from error
         self._children.add(child)
+        if self._sampling is None or self._sampling.done():
+            self._sampling = asyncio.create_task(self._sample())
         child.on_gone(self._children.discard)
         failure = await child.start(request)
         if failure:
@@ -88,6 +91,24 @@ class ProcessLauncher:
         """End all children, side by side; nothing is started after this."""
         self._closed = True
         await asyncio.gather(*(child.end(grace) for child in self._children))
+        if self._sampling is not None:
+            self._sampling.cancel()
+            await asyncio.wait({self._sampling})
+
+    async def _sample(self) -> None:
+        """One look at the process table a second, for all children, while there are any."""
+        while self._children and sys.platform == "linux":
+            await asyncio.sleep(SAMPLE_S)
+            table = process_table()
+            below = trees(table, [child.guard_pid for child in self._children])
+            for child in self._children:
+                pids = below[child.guard_pid]
+                if not pids:
+                    continue
+                usage = child.meter.read(table, pids)
+                over = excess(usage, child.limits, settled=child.meter.settled)
+                if over:
+                    child.go_over(over)
 
     def _left_behind(self, mark: str) -> bool:
         """Whether the mark is this installation's and the process that gave it is no more."""
@@ -97,19 +118,19 @@ class ProcessLauncher:
         pid, started, _ = map(int, launch.split("."))
         return start_time(pid) != started
 
-    def _request(self, recipe: Command, mark: str) -> bytes:
+    def _request(self, recipe: Command, limits: Limits, mark: str) -> bytes:
         args = (recipe.command, *recipe.args)
         env = child_environment(self._environment, recipe.env, mark)
         if not recipe.command or any(not name or "=" in name for name in env):
             raise ValueError("empty command or impossible variable name")
         pairs = (f"{name}={value}" for name, value in env.items())
-        fields = [str(self._open_files), recipe.cwd or "", str(len(args)), *args, *pairs]
+        fields = [str(limits.open_files), recipe.cwd or "", str(len(args)), *args, *pairs]
         body = b"".join(os.fsencode(field) + b"\0" for field in fields)
         if body.count(b"\0") != len(fields):
             raise ValueError("NUL")
         return len(body).to_bytes(4, "big") + body
 
-    def _start_guard(self, mark: str) -> ProcessChild:
+    def _start_guard(self, mark: str, limits: Limits) -> ProcessChild:
         opened: list[int] = []
         try:
             for _ in range(3):
@@ -138,7 +159,7 @@ class ProcessLauncher:
             theirs.close()
             _close([stdin, stdout, stderr])
         ours.setblocking(False)
-        return ProcessChild(process, ours, (stdin_end, stdout_end, stderr_end), mark)
+        return ProcessChild(process, ours, (stdin_end, stdout_end, stderr_end), mark, limits)
 
 
 def _close(descriptors: list[int]) -> None:

@@ -53,6 +53,34 @@ class Origin(StrEnum):
     API = "api"
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server may use; None does not limit. Going over one of the first three ends it.
+
+    Memory is the resident memory of all its processes in MB of a million bytes; `cpu_percent` a
+    rate over some seconds, 100 being one core; `calls` how many may be under way at once and
+    `queue` how many more may wait for their turn.
+    """
+
+    memory_mb: int | None = 2048
+    processes: int | None = 128
+    cpu_percent: float | None = None
+    open_files: int = 4096
+    calls: int = 64
+    queue: int = 256
+
+
+DEFAULT_LIMITS = Limits()
+# Real servers take 48 to 64 MB each, a browser's or a compiler's some hundreds.
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What all processes of a server use, as last sampled; `cpu_percent` as in Limits."""
+
+    memory_bytes: int
+    processes: int
+    cpu_percent: float
+
+
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag="command", tag_field="kind"):
     """A program on this machine that speaks MCP over its standard input and output.
 
@@ -84,6 +112,7 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin = Origin.API
     owner: CallerId
     problem: str = ""
+    limits: Limits = DEFAULT_LIMITS
     probe_timeout: timedelta = timedelta(seconds=10)
     # From the spawn on, boot included: measured boots take up to 4.4 s (python-sdk uses 10 s).
     start_timeout: timedelta = timedelta(seconds=60)

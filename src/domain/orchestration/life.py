@@ -85,7 +85,9 @@ class Life:
 
     async def _launch(self) -> Child:
         self.stage = "launch"
-        self._child = await self._parts.launcher.launch(self._spec.name, self._spec.recipe)
+        self._child = await self._parts.launcher.launch(
+            self._spec.name, self._spec.recipe, self._spec.limits
+        )
         return self._child
 
     async def _connect(self, child: Child) -> McpSession:

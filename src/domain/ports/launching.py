@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 
 from domain.errors import Unavailable
-from domain.model.servers import Command, ServerName
+from domain.model.servers import DEFAULT_LIMITS, Command, Limits, ServerName, Usage
 
 
 class LaunchFailed(Unavailable):
@@ -40,12 +40,18 @@ class ByteStream(Protocol):
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
-    """How a child ended: an exit code, or the signal that ended it. Both None: unknown."""
+    """How a child ended: an exit code, or the signal that ended it. Both None: unknown.
+
+    `excess` says which of its limits it went over, where that is why it was ended.
+    """
 
     code: int | None = None
     signal: int | None = None
+    excess: str = ""
 
     def __str__(self) -> str:
+        if self.excess:
+            return f"was ended: {self.excess}"
         if self.signal is not None:
             return f"ended by signal {self.signal}"
         return f"exited with code {self.code}" if self.code is not None else "ended"
@@ -62,6 +68,11 @@ class Child(Protocol):
     @property
     def pid(self) -> int | None:
         """The server's own process id, None where it has none here."""
+        ...
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it uses, sampled within the last seconds; None where that is not known."""
         ...
 
     def log_tail(self) -> tuple[str, ...]:
@@ -88,10 +99,13 @@ class Child(Protocol):
 class Launcher(Protocol):
     """Starts children and answers for their end."""
 
-    async def launch(self, name: ServerName, recipe: Command) -> Child:
+    async def launch(
+        self, name: ServerName, recipe: Command, limits: Limits = DEFAULT_LIMITS
+    ) -> Child:
         """Start the recipe's program. Success means that it runs, not that it speaks MCP.
 
-        When this system ends in any way, the child and all its descendants end too.
+        A child that goes over one of `limits` is ended, and its Exit says so. When this system
+        ends in any way, the child and all its descendants end too.
 
         Raises:
             LaunchFailed: no such command, no such folder, no right to run it.
