@@ -76,6 +76,7 @@ class Desk:
         params: Mapping[str, Any],
         *,
         timeout: timedelta,  # noqa: ASYNC109 - the port's signature
+        longest: timedelta | None = None,
         progress: ProgressSink | None = None,
     ) -> msgspec.Raw:
         if method != "tools/call":

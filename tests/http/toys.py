@@ -42,6 +42,7 @@ class ToySession:
         params: Mapping[str, Any],
         *,
         timeout: timedelta,  # noqa: ASYNC109 - the port's signature
+        longest: timedelta | None = None,
         progress: ProgressSink | None = None,
     ) -> msgspec.Raw:
         match params.get("name"):

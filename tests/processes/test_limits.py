@@ -52,8 +52,8 @@ async def test_going_over_a_limit_ends_it_with_that_reason(
 async def test_what_a_server_uses_is_seen(launcher: ProcessLauncher) -> None:
     child = await launcher.launch(NAME, python(HUNGRY + WAITING))
     async with asyncio.timeout(10):
-        while child.usage is None or child.usage.memory_bytes < 200_000_000:
-            await asyncio.sleep(0.1)  # noqa: ASYNC110 - sampling tells nobody
+        while child.usage is None or child.usage.memory_bytes < 200_000_000:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)  # nobody is told of a sample
     assert child.usage.processes == 1
     assert child.limits.memory_mb == 2048
     await child.end(GRACE)

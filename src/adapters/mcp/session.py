@@ -25,7 +25,10 @@ MAX_REMEMBERED = 1024
 class _Pending:
     """A request that waits. Its future holds the outcome, failures too, and never raises."""
 
-    __slots__ = ("future", "latest", "method", "sink")
+    __slots__ = ("future", "latest", "method", "sink", "timeout_s", "timer", "until")
+
+    timer: asyncio.TimerHandle
+    timeout_s: float
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class _Pending:
         self.method = method
         self.sink = sink
         self.latest = float("-inf")
+        self.until: float | None = None
 
 
 class StreamSession:
@@ -80,21 +84,27 @@ class StreamSession:
         params: Mapping[str, Any],
         *,
         timeout: timedelta,  # noqa: ASYNC109 - the port's: expiry tells the peer
+        longest: timedelta | None = None,
         progress: ProgressSink | None = None,
     ) -> msgspec.Raw:
         if (reason := self._channel.end_reason) is not None:
             raise SessionClosed(f"the session has ended: {reason}", sent=False)
         request_id = next(self._channel.ids)
-        line = self._writer.request(request_id, method, params, with_progress=progress is not None)
+        wants_progress = progress is not None or longest is not None
+        line = self._writer.request(request_id, method, params, with_progress=wants_progress)
         pending = _Pending(self._loop.create_future(), method, progress)
+        pending.timeout_s = timeout.total_seconds()
+        begun = self._loop.time()
+        if longest is not None:
+            pending.until = begun + longest.total_seconds()
+        pending.timer = self._loop.call_at(begun + pending.timeout_s, self._expire, request_id)
         self._pending[request_id] = pending
         self._requests += 1
         self._channel.post(request_id, line)
-        timer = self._loop.call_later(timeout.total_seconds(), self._expire, request_id)
         try:
             outcome = await pending.future
         finally:
-            timer.cancel()
+            pending.timer.cancel()
             # Still pending here only when the waiting task was cancelled.
             self._give_up(request_id, "cancelled by the caller")
         if isinstance(outcome, Exception):
@@ -156,6 +166,12 @@ class StreamSession:
         except Exception as fault:  # noqa: BLE001 - its owner's fault, and its owner gets it
             self._give_up(request_id, "cancelled by the caller")
             _settle(pending, fault)
+
+    def _extend(self, request_id: int, pending: _Pending, until: float) -> None:
+        """A request whose server reports progress has its time anew, up to its longest."""
+        pending.timer.cancel()
+        at = min(self._loop.time() + pending.timeout_s, until)
+        pending.timer = self._loop.call_at(at, self._expire, request_id)
 
     def _expire(self, request_id: int) -> None:
         pending = self._pending.get(request_id)

@@ -113,6 +113,10 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
     owner: CallerId
     problem: str = ""
     limits: Limits = DEFAULT_LIMITS
+    canary: timedelta = timedelta(seconds=10)
+    # A quiet server is asked for a sign this often; users expect health within seconds.
+    idle_stop: timedelta | None = None
+    max_life: timedelta | None = None
     probe_timeout: timedelta = timedelta(seconds=10)
     # From the spawn on, boot included: measured boots take up to 4.4 s (python-sdk uses 10 s).
     start_timeout: timedelta = timedelta(seconds=60)
@@ -190,6 +194,7 @@ class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0
     starts: int = 0
     pid: int | None = None
+    usage: Usage | None = None
     era: Era | None = None
     protocol_version: str | None = None
 

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from domain.errors import Failure
-from domain.model.servers import Era, ServerSpec
+from domain.model.servers import Era, ServerSpec, Usage
 from domain.orchestration.supervision import RestartPolicy
+from domain.orchestration.vitals import Care, End, Vitals
 from domain.ports.launching import Child, Launcher
 from domain.ports.mcp import EndedOnProbe, HandshakeFailed, McpConnector, McpSession, Opening
 from domain.ports.system import Chance, Clock
@@ -47,8 +48,11 @@ class Life:
     `era` is what is known of the server from an earlier life, None where nothing is.
     """
 
-    def __init__(self, spec: ServerSpec, parts: Parts, listed: Listed, era: Era | None) -> None:
+    def __init__(
+        self, spec: ServerSpec, parts: Parts, listed: Listed, era: Era | None, vitals: Vitals
+    ) -> None:
         self._spec = spec
+        self._care = Care(spec, parts.clock, vitals)
         self._parts = parts
         self._listed = listed
         self._changed = asyncio.Event()
@@ -61,6 +65,11 @@ class Life:
     def pid(self) -> int | None:
         """The server's process, where it is one."""
         return self._child.pid if self._child is not None else None
+
+    @property
+    def usage(self) -> Usage | None:
+        """What its processes use."""
+        return self._child.usage if self._child is not None else None
 
     def log_tail(self) -> tuple[str, ...]:
         """The last lines of diagnostics."""
@@ -113,22 +122,31 @@ class Life:
         else:
             await self._listed(())
 
-    async def watch(self) -> str:
-        """Wait for the end of an opened life; return its reason at once."""
+    async def watch(self) -> End:
+        """Wait for the end of an opened life; return why it ends, at once."""
         child, session = self._child, self.session
         assert child is not None and session is not None  # noqa: S101, PT018 - it was opened
         exited = asyncio.create_task(child.wait())
         closed = asyncio.create_task(session.wait_closed())
+        cares = [
+            asyncio.create_task(self._care.canary(session)),
+            asyncio.create_task(self._care.age(session)),
+        ]
         relisting = asyncio.create_task(self._relist(session))
         try:
-            await asyncio.wait({exited, closed}, return_when=asyncio.FIRST_COMPLETED)
-            if not exited.done():
+            await asyncio.wait({exited, closed, *cares}, return_when=asyncio.FIRST_COMPLETED)
+            if closed.done() and not exited.done():
                 await asyncio.wait({exited}, timeout=LAST_WORDS_S)
-            return f"the process {exited.result()}" if exited.done() else closed.result()
+            if exited.done():
+                return End(reason=f"the process {exited.result()}")
+            if closed.done():
+                return End(reason=closed.result())
+            return next(care.result() for care in cares if care.done())
         finally:
-            for watcher in (exited, closed, relisting):
+            watchers = {exited, closed, relisting, *cares}
+            for watcher in watchers:
                 watcher.cancel()
-            await asyncio.wait({exited, closed, relisting})
+            await asyncio.wait(watchers)
 
     async def _relist(self, session: McpSession) -> None:
         loop = asyncio.get_running_loop()

@@ -18,8 +18,10 @@ from domain.model.servers import (
 )
 from domain.model.tools import CallTimedOut
 from domain.orchestration import supervision
+from domain.orchestration.gate import Gate
 from domain.orchestration.life import Life, Listed, Parts
 from domain.orchestration.secrets import hidden
+from domain.orchestration.vitals import End, Vitals
 from domain.ports.mcp import McpSession
 
 logger = logging.getLogger(__name__)
@@ -47,17 +49,22 @@ class Runner:
         self._ending: asyncio.Task[None] | None = None
         self._wanted = False
         self._closed = False
+        self._resting = False
         self._settled = asyncio.Event()
         self._nudge = asyncio.Event()
-        self._last_ok_at: float | None = None
+        self.vitals = Vitals(parts.clock, self._health_changed)
+        self.gate = Gate(f"The server {spec.name!r}", spec.limits.calls, spec.limits.queue)
 
     @property
     def record(self) -> ServerRecord:
         """How the server is now; `last_ok` is the time of its last good answer."""
-        if self._last_ok_at is None:
+        if self._life is None or self.vitals.last_ok_at is None:
             return self._record
-        age = timedelta(seconds=self._parts.clock.monotonic() - self._last_ok_at)
-        return msgspec.structs.replace(self._record, last_ok=self._parts.clock.now() - age)
+        age = timedelta(seconds=self._parts.clock.monotonic() - self.vitals.last_ok_at)
+        usage = self._life.usage if self._record.state in _RUNNING else None
+        return msgspec.structs.replace(
+            self._record, last_ok=self._parts.clock.now() - age, usage=usage
+        )
 
     @property
     def session(self) -> McpSession | None:
@@ -70,10 +77,6 @@ class Runner:
         """The last lines of diagnostics of the present life, or of the last one."""
         lines = self._life.log_tail() if self._life is not None else ()
         return tuple(hidden(line, self._spec) for line in lines)
-
-    def answered(self) -> None:
-        """Note a good answer."""
-        self._last_ok_at = self._parts.clock.monotonic()
 
     def start(self) -> None:
         """Begin a life unless one is under way; a server that backs off starts at once.
@@ -129,6 +132,7 @@ class Runner:
                 await asyncio.wait({task})
             if self._life is not None:
                 await self._life.end()  # the cancellation may have met it while it ended by itself
+            self._resting = False
             if self._record.state not in _ENDED:
                 self._set(supervision.stopped(self._record, self._parts.clock.now(), reason))
         finally:
@@ -143,9 +147,9 @@ class Runner:
             ServerDown: at once where no start is under way.
             CallTimedOut: the start took longer than the caller can wait.
         """
-        if self._record.state is ServerState.IDLE:
-            self.start()
-        if self._record.state is ServerState.STARTING:
+        while self._coming_up():
+            if self._record.state is ServerState.IDLE:
+                self.start()
             left = deadline - self._parts.clock.monotonic()
             try:
                 async with asyncio.timeout(left):
@@ -159,6 +163,11 @@ class Runner:
         if session is None:
             raise self.down()
         return session
+
+    def _coming_up(self) -> bool:
+        """Whether it will serve if asked: idle, starting, or between two lives."""
+        between = self._record.state is ServerState.STOPPING and self._resting
+        return between or self._record.state in {ServerState.IDLE, ServerState.STARTING}
 
     def down(self) -> ServerDown:
         """The failure that says why no call can be taken now."""
@@ -179,33 +188,53 @@ class Runner:
 
     async def _live(self) -> None:
         while True:
-            self._life = Life(self._spec, self._parts, self._listed, self._era)
+            self._life = Life(self._spec, self._parts, self._listed, self._era, self.vitals)
             try:
-                await self._one_life(self._life)
+                end = await self._one_life(self._life)
             finally:
                 await self._life.end()
-            await self._back_off()
+            if end.failure:
+                await self._back_off()
+            else:
+                self._resting = False
+                now = self._parts.clock.now()
+                self._set(supervision.enter(self._record, ServerState.IDLE, now, end.reason))
+                if not end.again:
+                    return
             self._set(supervision.starting(self._record, self._parts.clock.now()))
 
-    async def _one_life(self, life: Life) -> None:
-        """From the launch to the moment a failure is known, which the record says at once."""
+    async def _one_life(self, life: Life) -> End:
+        """From the launch to the moment its end is known, which the record says at once."""
+        end = await self._open_and_watch(life)
+        if end.failure:
+            self._fail(life.stage, end.reason)
+            await life.last_words()
+        else:
+            self._resting = True
+            now = self._parts.clock.now()
+            self._set(supervision.enter(self._record, ServerState.STOPPING, now, end.reason))
+        return end
+
+    async def _open_and_watch(self, life: Life) -> End:
         limit = self._spec.start_timeout.total_seconds()
         try:
             async with asyncio.timeout(limit):
                 session = await life.open()
         except TimeoutError:
-            self._fail(life.stage, f"not ready within {limit:g} s (in the {life.stage})")
-            return
+            return End(reason=f"not ready within {limit:g} s (in the {life.stage})")
         except Failure as failure:
             self._era = None
-            self._fail(life.stage, failure.message)
-            return
+            return End(reason=failure.message)
         self._era = life.era
         now = self._parts.clock.now()
         self._set(supervision.ready(self._record, now, session.peer, life.pid))
-        self.answered()
-        self._fail(life.stage, await life.watch())
-        await life.last_words()
+        self.vitals.begin()
+        return await life.watch()
+
+    def _health_changed(self, reason: str) -> None:
+        state = ServerState.DEGRADED if reason else ServerState.READY
+        if self._record.state in SERVING:
+            self._set(supervision.enter(self._record, state, self._parts.clock.now(), reason))
 
     async def _back_off(self) -> None:
         retry_at = self._record.retry_at or self._parts.clock.now()
@@ -225,7 +254,7 @@ class Runner:
 
     def _set(self, record: ServerRecord) -> None:
         before, self._record = self._record, record
-        if record.state is ServerState.STARTING:
+        if record.state is ServerState.STARTING or self._resting:
             self._settled.clear()
         else:
             self._settled.set()

@@ -18,19 +18,17 @@ from domain.model.servers import (
 from domain.model.tools import (
     AnswerMalformed,
     ArgumentsInvalid,
-    CallInterrupted,
-    PeerRefused,
     Tool,
     ToolNotFound,
     ToolResult,
 )
 from domain.orchestration.catalogue import Entry
 from domain.orchestration.fleet import Fleet
+from domain.orchestration.routing import Router
 from domain.orchestration.runner import Runner
-from domain.ports.mcp import ProgressSink, SessionClosed, Traffic
+from domain.ports.mcp import ProgressSink, Traffic
 from domain.ports.system import Clock
 
-LONGEST_CALL = timedelta(hours=1)
 _FORWARDED = ("tools/", "resources/", "prompts/")
 _NOT_FORWARDED = frozenset({"resources/subscribe", "resources/unsubscribe"})
 _UNSET = msgspec.Raw(b"")
@@ -55,6 +53,7 @@ class McpService:
 
     def __init__(self, fleet: Fleet, clock: Clock) -> None:
         self._fleet = fleet
+        self._router = Router(clock)
         self._clock = clock
 
     @property
@@ -202,9 +201,9 @@ class McpService:
         session = await runner.serving(deadline)
         if method == "ping" and session.peer.era is Era.MODERN:
             # Modern revisions have no ping; discovery is their cheap, mandatory answer.
-            await self._ask(runner, "server/discover", {}, deadline, None)
+            await self._router.ask(runner, "server/discover", {}, deadline, None)
             return msgspec.Raw(b"{}")
-        return await self._ask(runner, method, params, deadline, None)
+        return await self._router.ask(runner, method, params, deadline, None)
 
     async def _call(  # noqa: PLR0913, PLR0917 - a call is all of this
         self,
@@ -226,7 +225,7 @@ class McpService:
             where = fault.path or "the arguments"
             raise ArgumentsInvalid(f"{where}: {fault.message}", path=fault.path, tool=tool)
         params = {"name": tool, "arguments": arguments}
-        return await self._ask(runner, "tools/call", params, deadline, progress)
+        return await self._router.ask(runner, "tools/call", params, deadline, progress)
 
     async def _listed_entry(self, runner: Runner, server: str, tool: str, deadline: float) -> Entry:
         """An unlisted tool may belong to a server that has not come up yet."""
@@ -237,30 +236,3 @@ class McpService:
                 f"The server {server!r} has no tool {tool!r}.", server=server, tool=tool
             )
         return entry
-
-    async def _ask(
-        self,
-        runner: Runner,
-        method: str,
-        params: Mapping[str, Any],
-        deadline: float,
-        progress: ProgressSink | None,
-    ) -> msgspec.Raw:
-        session = runner.session or await runner.serving(deadline)
-        left = timedelta(seconds=max(0.0, deadline - self._clock.monotonic()))
-        try:
-            result = await session.request(method, params, timeout=left, progress=progress)
-        except SessionClosed as failure:
-            if not failure.sent:
-                raise runner.down() from failure
-            record = runner.record
-            raise CallInterrupted(
-                f"The server {record.spec.name!r} ended during the call: "
-                f"{record.reason or failure.message}.",
-                server=record.spec.name,
-            ) from failure
-        except PeerRefused:
-            runner.answered()
-            raise
-        runner.answered()
-        return result

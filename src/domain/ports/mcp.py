@@ -90,13 +90,15 @@ class McpSession(Protocol):
         params: Mapping[str, Any],
         *,
         timeout: timedelta,  # noqa: ASYNC109 - the bound is the protocol's: expiry tells the peer
+        longest: timedelta | None = None,
         progress: ProgressSink | None = None,
     ) -> msgspec.Raw:
         """Ask and return the result's JSON text, unread.
 
-        At its timeout, and when the waiting task is cancelled, the peer is sent a cancellation
-        once and a late answer is dropped. `progress` is called for each report on this request,
-        never after the return.
+        With `longest` the peer is asked to report progress, and each report starts `timeout`
+        anew, up to `longest` in all. At the end of its time, and when the waiting task is
+        cancelled, the peer is sent a cancellation once and a late answer is dropped. `progress`
+        is called for each report on this request, never after the return.
 
         Raises:
             PeerRefused: the peer answered with a JSON-RPC error.

@@ -23,7 +23,8 @@ from domain.model.tasks import (
     TurnStep,
 )
 from domain.model.tools import ToolNotFound
-from domain.orchestration.service import LONGEST_CALL, McpService
+from domain.orchestration.routing import LONGEST_CALL
+from domain.orchestration.service import McpService
 from domain.ports.models import LanguageModel, ModelRefused, Usage
 from domain.ports.storage import Transaction, Transactions
 from domain.tasks.recorder import Recorder

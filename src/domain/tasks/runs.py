@@ -22,7 +22,8 @@ from domain.model.tasks import (
     ToolPayload,
 )
 from domain.model.tools import CallInterrupted, CallTimedOut, ToolResult
-from domain.orchestration.service import LONGEST_CALL, McpService
+from domain.orchestration.routing import LONGEST_CALL
+from domain.orchestration.service import McpService
 from domain.ports.storage import Transaction, Transactions
 from domain.tasks.recorder import Recorder
 from domain.tasks.stream import BATCH

@@ -10,6 +10,7 @@ import msgspec
 
 from domain.errors import Conflict, Failure, Forbidden, Invalid, NotFound, Unavailable
 from domain.model.tools import AnswerMalformed, CallInterrupted, CallTimedOut, PeerRefused
+from domain.orchestration.gate import Busy, WaitedTooLong
 from domain.ports.models import ModelRefused
 
 INVALID_PARAMS = -32602
@@ -90,6 +91,8 @@ STATUS: Mapping[type[Failure], int] = MappingProxyType(
         Conflict: 409,
         Unavailable: 503,
         CallTimedOut: 504,
+        WaitedTooLong: 504,
+        Busy: 429,
         CallInterrupted: 502,
         PeerRefused: 502,
         AnswerMalformed: 502,

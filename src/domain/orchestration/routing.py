@@ -1,0 +1,95 @@
+"""One request's way to its server: its turn, the open session, and what its outcome means."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from domain.model.tasks import TaskProgress
+from domain.model.tools import CallInterrupted, CallTimedOut, PeerRefused
+from domain.orchestration.gate import Gate
+from domain.orchestration.runner import Runner
+from domain.ports.mcp import ProgressSink, SessionClosed
+from domain.ports.system import Clock
+
+LONGEST_CALL = timedelta(hours=1)
+# However much progress is reported.
+MOST_CALLS, MOST_WAITING = 512, 2048
+# Of all servers together: what one process answers within a second, and a few seconds' worth more.
+
+
+class Router:
+    """Sends requests; never repeats one."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._gate = Gate("This system", MOST_CALLS, MOST_WAITING)
+
+    async def ask(
+        self,
+        runner: Runner,
+        method: str,
+        params: Mapping[str, Any],
+        deadline: float,
+        progress: ProgressSink | None,
+    ) -> msgspec.Raw:
+        """Send a request by `deadline` (monotonic) and return its result's JSON text.
+
+        Raises Busy, WaitedTooLong, ServerDown: nothing was sent; CallTimedOut, CallInterrupted:
+        it may have had an effect; PeerRefused: the server's own error.
+        """
+        for gate in (runner.gate, self._gate):
+            if not gate.try_enter():
+                await self._wait_for_turn(runner, gate, deadline)
+        try:
+            return await self._send(runner, method, params, deadline, progress)
+        finally:
+            self._gate.leave()
+            runner.gate.leave()
+
+    async def _wait_for_turn(self, runner: Runner, gate: Gate, deadline: float) -> None:
+        try:
+            await gate.enter(deadline - self._clock.monotonic())
+        except BaseException:
+            if gate is not runner.gate:
+                runner.gate.leave()
+            raise
+
+    async def _send(
+        self,
+        runner: Runner,
+        method: str,
+        params: Mapping[str, Any],
+        deadline: float,
+        progress: ProgressSink | None,
+    ) -> msgspec.Raw:
+        session = runner.session or await runner.serving(deadline)
+        left = timedelta(seconds=max(0.0, deadline - self._clock.monotonic()))
+
+        def reported(report: TaskProgress) -> None:
+            runner.vitals.answered()
+            if progress is not None:
+                progress(report)
+
+        try:
+            result = await session.request(
+                method, params, timeout=left, longest=LONGEST_CALL, progress=reported
+            )
+        except CallTimedOut:
+            runner.vitals.timed_out()
+            raise
+        except SessionClosed as failure:
+            if not failure.sent:
+                raise runner.down() from failure
+            record = runner.record
+            raise CallInterrupted(
+                f"The server {record.spec.name!r} ended during the call: "
+                f"{record.reason or failure.message}.",
+                server=record.spec.name,
+            ) from failure
+        except PeerRefused:
+            runner.vitals.used()
+            raise
+        runner.vitals.used()
+        return result
