@@ -2,25 +2,25 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from domain.errors import Invalid
 from domain.model.callers import LOCAL
-from domain.model.servers import Command, Origin, ServerName, ServerSpec, StartPolicy
+from domain.model.servers import Command, Origin, Remote, ServerName, ServerSpec, StartPolicy
+from entrypoints.server_options import ServerOptions, is_web_url
 
 LONGEST_NAME = 32
 FORMS = ("mcpServers", "servers")
 OWN_KEY = "sutazai"
-KNOWN_KEYS = frozenset({"command", "args", "env", "cwd", "type", "disabled", OWN_KEY})
+KNOWN_KEYS = frozenset(
+    {"command", "args", "env", "cwd", "url", "headers", "type", "disabled", OWN_KEY}
+)
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
 VARIABLE = re.compile(r"^(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{).)*))?$", re.DOTALL)
-
-Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 
 
 class ConfigRefused(Invalid):
@@ -42,24 +42,18 @@ class McpConfig(NamedTuple):
     problems: tuple[EntryProblem, ...]
 
 
-class _Own(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """This system's keys in an entry; unset ones are the spec's defaults."""
-
-    start: StartPolicy | None = None
-    start_timeout_s: Seconds | None = None
-    probe_timeout_s: Seconds | None = None
-
-
 class _Entry(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of the file before its references are replaced."""
 
-    command: str
+    command: str | None = None
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = msgspec.field(default_factory=dict)
     cwd: str | None = None
-    type: str = "stdio"
+    url: str | None = None
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    type: str | None = None
     disabled: bool = False
-    sutazai: _Own = _Own()
+    sutazai: ServerOptions = ServerOptions()
 
 
 class _Unusable(Exception):
@@ -161,31 +155,44 @@ def _spec(name: str, raw: Any, folder: Path, environ: Mapping[str, str]) -> Serv
     def fill(text: str) -> str:
         return REFERENCE.sub(lambda reference: _filled(reference[1], environ) or "", text)
 
-    recipe = Command(
-        command=fill(entry.command),
+    spec = ServerSpec(
+        name=ServerName(name),
+        recipe=_recipe(entry, folder, fill),
+        origin=Origin.FILE,
+        owner=LOCAL.id,
+    )
+    spec = own.applied(spec)
+    if entry.disabled:
+        spec = msgspec.structs.replace(spec, start=StartPolicy.DISABLED)
+    return spec
+
+
+def _recipe(entry: _Entry, folder: Path, fill: Callable[[str], str]) -> Command | Remote:
+    if (entry.command is None) == (entry.url is None):
+        raise _Unusable("it needs either a command or a url")
+    if entry.url is not None:
+        if entry.type == "sse":
+            raise _Unusable("its type, sse, is the old transport, which is not supported")
+        headers = {key: fill(value) for key, value in entry.headers.items()}
+        return Remote(url=_web_url(fill(entry.url)), headers=headers)
+    command = fill(entry.command or "")
+    if not command:
+        raise _Unusable("its command is empty")
+    return Command(
+        command=command,
         args=tuple(fill(argument) for argument in entry.args),
         env={key: fill(value) for key, value in entry.env.items()},
         cwd=None if entry.cwd is None else str(folder / fill(entry.cwd)),
     )
-    if not recipe.command:
-        raise _Unusable("its command is empty")
-    spec = ServerSpec(
-        name=ServerName(name),
-        recipe=recipe,
-        start=StartPolicy.DISABLED if entry.disabled else own.start or StartPolicy.EAGER,
-        origin=Origin.FILE,
-        owner=LOCAL.id,
-    )
-    return msgspec.structs.replace(
-        spec,
-        start_timeout=_span(own.start_timeout_s, spec.start_timeout),
-        probe_timeout=_span(own.probe_timeout_s, spec.probe_timeout),
-    )
+
+
+def _web_url(url: str) -> str:
+    if not is_web_url(url):
+        raise _Unusable("its url is no http:// or https:// address")
+    return url
 
 
 def _entry(raw: Any) -> _Entry:
-    if isinstance(raw, dict) and ("url" in raw or raw.get("type", "stdio") != "stdio"):
-        raise _Unusable("it is a remote server, which is not supported yet")
     try:
         return msgspec.convert(raw, _Entry)
     except msgspec.ValidationError as error:
@@ -194,7 +201,8 @@ def _entry(raw: Any) -> _Entry:
 
 
 def _texts(entry: _Entry) -> Iterator[str]:
-    yield from (entry.command, *entry.args, *entry.env.values(), entry.cwd or "")
+    yield from (entry.command or "", *entry.args, *entry.env.values(), entry.cwd or "")
+    yield from (entry.url or "", *entry.headers.values())
 
 
 def _missing(entry: _Entry, environ: Mapping[str, str]) -> Iterator[str]:
@@ -216,7 +224,3 @@ def _filled(reference: str, environ: Mapping[str, str]) -> str | None:
     name, default = match.groups()
     value = environ.get(name)
     return default if default is not None and not value else value
-
-
-def _span(seconds: float | None, default: timedelta) -> timedelta:
-    return default if seconds is None else timedelta(seconds=seconds)

@@ -194,6 +194,7 @@ def test_an_empty_variable_and_no_values_are_missing() -> None:
 def test_the_command_of_an_entry_with_a_problem_shows_what_is_open() -> None:
     spec = spec_of(BY_NAME["files"], {}, {}, LOCAL.id)
 
+    assert isinstance(spec.recipe, Command)
     assert spec.recipe.args[-1] == "{DIR}"
     assert spec.problem == "it needs the argument DIR."
 
@@ -207,12 +208,11 @@ def test_arguments_that_an_entry_does_not_take_are_refused(arguments: Arguments)
 
 
 def test_two_servers_of_one_package_keep_their_data_apart() -> None:
-    files = {
-        spec_of(entry, data_files(entry, lambda name: f"/data/{name}"), {}, LOCAL.id).recipe.env[
-            "MEMORY_FILE_PATH"
-        ]
+    recipes = [
+        spec_of(entry, data_files(entry, lambda name: f"/data/{name}"), {}, LOCAL.id).recipe
         for entry in (BY_NAME["memory-bank-mcp"], BY_NAME["knowledge-graph-mcp"])
-    }
+    ]
+    files = {recipe.env["MEMORY_FILE_PATH"] for recipe in recipes if isinstance(recipe, Command)}
 
     assert files == {"/data/memory-bank.jsonl", "/data/knowledge-graph.jsonl"}
 

@@ -14,6 +14,7 @@ from adapters.inmemory.model import ScriptedLanguageModel
 from adapters.inmemory.signals import MemorySignals
 from adapters.inmemory.system import SeededChance
 from adapters.inmemory.transactions import MemoryTransaction, MemoryTransactions
+from adapters.mcp.remote.connector import HttpConnector
 from adapters.system import SystemClock
 from domain.agents import AgentService, Models, NewAgent
 from domain.chat import ChatService
@@ -171,6 +172,7 @@ class AgentBench:
         parts = Parts(
             launcher=MemoryLauncher({"desk": until_input_ends}),
             connector=DeskConnector(self.desk),
+            dialer=HttpConnector("tester", "1"),
             clock=clock,
             chance=self.chance,
         )

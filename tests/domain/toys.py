@@ -11,6 +11,7 @@ from adapters.inmemory.launcher import MemoryChild, MemoryLauncher, Peer, Progra
 from adapters.inmemory.system import SeededChance
 from adapters.inmemory.transactions import MemoryTransactions
 from adapters.mcp.connector import StreamConnector
+from adapters.mcp.remote.connector import HttpConnector
 from adapters.schemas.compiler import JsonSchemaCompiler
 from adapters.system import SystemClock
 from domain.model.callers import LOCAL
@@ -140,6 +141,7 @@ class World:
         parts = Parts(
             launcher=self.launcher,
             connector=StreamConnector("tester", "1"),
+            dialer=HttpConnector("tester", "1"),
             clock=clock,
             chance=SeededChance(1),
             policy=policy,

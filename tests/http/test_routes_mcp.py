@@ -35,7 +35,14 @@ async def test_every_server_has_its_health(world: World) -> None:
     assert toy["state"] == "ready"
     assert toy["healthy"] is True
     assert toy["era"] == "modern"
-    assert toy["limits"] == {"probe_timeout_s": 10.0, "start_timeout_s": 60.0}
+    assert toy["limits"] == {
+        "memory_mb": 2048,
+        "processes": 128,
+        "cpu_percent": None,
+        "open_files": 4096,
+        "calls": 64,
+        "queue": 256,
+    }
 
 
 async def test_the_transports_view_counts_what_went_through(world: World) -> None:
@@ -88,7 +95,9 @@ async def test_a_server_of_a_file_is_not_removed_here(world: World) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"name": "x", "url": "http://127.0.0.1/mcp"},
+        {"name": "x", "url": "ftp://127.0.0.1/mcp"},
+        {"name": "x", "url": "http://127.0.0.1/mcp", "args": ["x"]},
+        {"name": "x", "command": "toy", "headers": {"X": "1"}},
         {"name": "x", "image": "busybox"},
         {"name": "x"},
         {"name": "x", "command": "toy", "image": "busybox"},
@@ -100,7 +109,25 @@ async def test_other_forms_of_servers_are_refused_by_name(
     answer = await world.client.post("/api/v1/mcp/servers", json=body)
 
     assert answer.status_code == 422
-    assert answer.json()["supported"] == ["command"]
+    assert answer.json()["supported"] == ["command", "url"]
+
+
+async def test_a_remote_server_is_kept_with_its_headers_masked(world: World) -> None:
+    body = {
+        "name": "far",
+        "url": "http://u:pass@127.0.0.1:1/mcp",
+        "headers": {"Authorization": "Bearer s3cret"},
+        "start": "lazy",
+        "limits": {"calls": 3},
+    }
+    answer = await world.client.post("/api/v1/mcp/servers", json=body)
+
+    assert answer.status_code == 201
+    shown = answer.json()
+    assert (shown["command"], shown["url"]) == (None, "http://u:***@127.0.0.1:1/mcp")
+    assert shown["headers"] == {"Authorization": "***"}
+    assert shown["limits"]["calls"] == 3
+    assert "s3cret" not in (await world.client.get("/api/v1/mcp/servers")).text
 
 
 async def test_a_server_needs_a_plain_name(world: World) -> None:

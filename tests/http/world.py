@@ -11,6 +11,7 @@ from adapters.inmemory.cache import MemoryCache
 from adapters.inmemory.launcher import MemoryLauncher
 from adapters.inmemory.signals import MemorySignals
 from adapters.inmemory.transactions import MemoryTransactions
+from adapters.mcp.remote.connector import HttpConnector
 from adapters.system import SystemChance, SystemClock
 from domain.agents import AgentService, Models, NewAgent
 from domain.chat import ChatService
@@ -55,7 +56,13 @@ class World:
             origin=Origin.FILE,
             owner=LOCAL.id,
         )
-        parts = Parts(launcher=self.launcher, connector=self.connector, clock=clock, chance=chance)
+        parts = Parts(
+            launcher=self.launcher,
+            connector=self.connector,
+            dialer=HttpConnector("tester", "1"),
+            clock=clock,
+            chance=chance,
+        )
         self.fleet = Fleet(parts, self.transactions, ToyCompiler(), (toy,))
         self.mcp = McpService(self.fleet, clock)
         self.agents = AgentService(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.model.servers import Command, Origin, StartPolicy
+from domain.model.servers import Command, Limits, Origin, Remote, StartPolicy
 from entrypoints.mcp_config import ConfigRefused, McpConfig, read_config
 
 ENVIRON = {"TOKEN": "t0ken", "EMPTY": ""}
@@ -55,8 +55,7 @@ def test_references_are_replaced_from_the_environment(
 ) -> None:
     (server,) = read_one(tmp_path, args=[text], env={"A": text}).servers
 
-    assert server.recipe.args == (value,)
-    assert server.recipe.env == {"A": value}
+    assert server.recipe == Command(command="run", args=(value,), env={"A": value})
 
 
 @pytest.mark.parametrize(
@@ -65,8 +64,8 @@ def test_references_are_replaced_from_the_environment(
         ({"env": {"A": "${NONE}${ALSO_NONE}"}}, "the environment has no NONE, no ALSO_NONE."),
         ({"args": ["${input:key}"]}, "it refers to ${input:key}, which means nothing here."),
         ({"args": ["${A:-${TOKEN}}"]}, "it refers to ${A:-${TOKEN}, which means nothing here."),
-        ({"url": "https://x"}, "it is a remote server, which is not supported yet."),
-        ({"type": "sse"}, "it is a remote server, which is not supported yet."),
+        ({"url": "https://x", "command": "c"}, "it needs either a command or a url."),
+        ({"url": "ftp://x", "command": None}, "its url is no http:// or https:// address."),
         ({"command": "${EMPTY}"}, "its command is empty."),
         ({"args": "x"}, "expected `array`, got `str` - at `$.args`."),
         ({"env": {"A": 1}}, "expected `str`, got `int` - at `$.env[...]`."),
@@ -92,7 +91,7 @@ def test_an_entry_without_a_command_is_a_problem(tmp_path: Path) -> None:
 
     assert config.servers == ()
     assert [problem.name for problem in config.problems] == ["a", "b"]
-    assert "`command`" in config.problems[0].reason
+    assert config.problems[0].reason == "it needs either a command or a url."
 
 
 @pytest.mark.parametrize(
@@ -143,8 +142,27 @@ def test_a_disabled_entry_never_starts(tmp_path: Path) -> None:
 
 
 def test_a_relative_working_directory_starts_at_the_file(tmp_path: Path) -> None:
-    assert read_one(tmp_path, cwd="sub").servers[0].recipe.cwd == str(tmp_path / "sub")
-    assert read_one(tmp_path, cwd="/abs").servers[0].recipe.cwd == "/abs"
+    for given, meant in (("sub", str(tmp_path / "sub")), ("/abs", "/abs")):
+        (server,) = read_one(tmp_path, cwd=given).servers
+        assert server.recipe == Command(command="run", cwd=meant)
+
+
+def test_a_url_names_a_server_that_runs_elsewhere(tmp_path: Path) -> None:
+    entry = {"url": "https://x/mcp", "headers": {"Authorization": "Bearer ${TOKEN}"}}
+    (server,) = read(tmp_path, {"mcpServers": {"one": entry}}).servers
+
+    headers = {"Authorization": "Bearer t0ken"}
+    assert server.recipe == Remote(url="https://x/mcp", headers=headers)
+
+
+def test_own_keys_set_limits_and_care(tmp_path: Path) -> None:
+    limits = {"memory_mb": 300, "processes": None, "calls": 4}
+    own = {"canary_s": 3, "idle_stop_s": 60, "max_life_s": 3600, "limits": limits}
+    (server,) = read_one(tmp_path, sutazai=own).servers
+
+    assert (server.canary, server.idle_stop) == (timedelta(seconds=3), timedelta(minutes=1))
+    assert server.max_life == timedelta(hours=1)
+    assert server.limits == Limits(memory_mb=300, processes=None, calls=4)
 
 
 def test_foreign_keys_are_told_and_ignored(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What is to run under a name. `problem` says why it cannot, empty where it can."""
 
     name: ServerName
-    recipe: Command
+    recipe: Command | Remote
     start: StartPolicy = StartPolicy.EAGER
     origin: Origin = Origin.API
     owner: CallerId

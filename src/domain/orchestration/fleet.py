@@ -170,6 +170,11 @@ class Fleet:
             if runner.session is not None
         }
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait because their server has enough of them."""
+        return sum(runner.gate.waiting for runner in self._runners.values())
+
     def tools(self, server: str | None = None) -> tuple[Tool, ...]:
         """Tools on offer by full name, of all servers or of one. Raises ServerNotFound."""
         if server is None:

@@ -9,11 +9,18 @@ from typing import Any
 import msgspec
 
 from domain.errors import Failure
-from domain.model.servers import Era, ServerSpec, Usage
+from domain.model.servers import Command, Era, Remote, ServerSpec, Usage
 from domain.orchestration.supervision import RestartPolicy
 from domain.orchestration.vitals import Care, End, Vitals
-from domain.ports.launching import Child, Launcher
-from domain.ports.mcp import EndedOnProbe, HandshakeFailed, McpConnector, McpSession, Opening
+from domain.ports.launching import Child, Exit, Launcher
+from domain.ports.mcp import (
+    EndedOnProbe,
+    HandshakeFailed,
+    McpConnector,
+    McpSession,
+    Opening,
+    RemoteConnector,
+)
 from domain.ports.system import Chance, Clock
 
 logger = logging.getLogger(__name__)
@@ -37,6 +44,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     launcher: Launcher
     connector: McpConnector
+    dialer: RemoteConnector
     clock: Clock
     chance: Chance
     policy: RestartPolicy = RestartPolicy()
@@ -76,15 +84,13 @@ class Life:
         return self._child.log_tail() if self._child is not None else ()
 
     async def open(self) -> McpSession:
-        """Launch, shake hands, list. Raises what the launcher and the connector raise."""
-        child = await self._launch()
-        try:
-            session = await self._connect(child)
-        except EndedOnProbe:
-            self.era = Era.LEGACY
-            await self.end()
-            child = await self._launch()
-            session = await self._connect(child)
+        """Launch or dial, shake hands, list. Raises what launcher and connectors raise."""
+        recipe = self._spec.recipe
+        if isinstance(recipe, Remote):
+            self.stage = "handshake"
+            session = await self._parts.dialer.dial(recipe, self._opening(), self._on_change)
+        else:
+            session = await self._open_child(recipe)
         self.session = session
         self.era = session.peer.era
         self.stage = "listing"
@@ -92,22 +98,33 @@ class Life:
         self.stage = "run"
         return session
 
-    async def _launch(self) -> Child:
-        self.stage = "launch"
-        self._child = await self._parts.launcher.launch(
-            self._spec.name, self._spec.recipe, self._spec.limits
-        )
-        return self._child
+    async def _open_child(self, recipe: Command) -> McpSession:
+        try:
+            return await self._connect(await self._launch(recipe))
+        except EndedOnProbe:
+            self.era = Era.LEGACY
+            await self.end()
+            return await self._connect(await self._launch(recipe))
 
-    async def _connect(self, child: Child) -> McpSession:
-        self.stage = "handshake"
-        opening = Opening(
+    def _opening(self) -> Opening:
+        return Opening(
             era=self.era,
             probe_timeout=self._spec.probe_timeout,
             start_timeout=self._spec.start_timeout,
         )
+
+    async def _launch(self, recipe: Command) -> Child:
+        self.stage = "launch"
+        limits = self._spec.limits
+        self._child = await self._parts.launcher.launch(self._spec.name, recipe, limits)
+        return self._child
+
+    async def _connect(self, child: Child) -> McpSession:
+        self.stage = "handshake"
         try:
-            return await self._parts.connector.connect(child.stream, opening, self._on_change)
+            return await self._parts.connector.connect(
+                child.stream, self._opening(), self._on_change
+            )
         except HandshakeFailed as failure:
             try:
                 async with asyncio.timeout(LAST_WORDS_S):
@@ -124,9 +141,9 @@ class Life:
 
     async def watch(self) -> End:
         """Wait for the end of an opened life; return why it ends, at once."""
-        child, session = self._child, self.session
-        assert child is not None and session is not None  # noqa: S101, PT018 - it was opened
-        exited = asyncio.create_task(child.wait())
+        session = self.session
+        assert session is not None  # noqa: S101 - it was opened
+        exited = asyncio.create_task(self._exited())
         closed = asyncio.create_task(session.wait_closed())
         cares = [
             asyncio.create_task(self._care.canary(session)),
@@ -135,7 +152,7 @@ class Life:
         relisting = asyncio.create_task(self._relist(session))
         try:
             await asyncio.wait({exited, closed, *cares}, return_when=asyncio.FIRST_COMPLETED)
-            if closed.done() and not exited.done():
+            if closed.done() and self._child is not None:
                 await asyncio.wait({exited}, timeout=LAST_WORDS_S)
             if exited.done():
                 return End(reason=f"the process {exited.result()}")
@@ -147,6 +164,12 @@ class Life:
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.wait(watchers)
+
+    async def _exited(self) -> Exit:
+        if self._child is None:
+            await asyncio.Event().wait()  # it runs elsewhere: only its session tells of its end
+            raise AssertionError
+        return await self._child.wait()
 
     async def _relist(self, session: McpSession) -> None:
         loop = asyncio.get_running_loop()

@@ -26,6 +26,11 @@ class Router:
         self._clock = clock
         self._gate = Gate("This system", MOST_CALLS, MOST_WAITING)
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait because the system has enough of them."""
+        return self._gate.waiting
+
     async def ask(
         self,
         runner: Runner,

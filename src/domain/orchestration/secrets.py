@@ -1,6 +1,6 @@
 """Keeping what a server was given in confidence out of what is told of it."""
 
-from domain.model.servers import ServerSpec
+from domain.model.servers import Command, ServerSpec
 
 MASK = "***"
 SHORTEST = 6
@@ -8,9 +8,9 @@ SHORTEST = 6
 
 
 def hidden(text: str, spec: ServerSpec) -> str:
-    """The text without the values of the server's environment, which it may have repeated."""
-    values = sorted(spec.recipe.env.values(), key=len, reverse=True)
-    for value in values:
+    """The text without the values of the server's environment or headers, repeated or not."""
+    given = spec.recipe.env if isinstance(spec.recipe, Command) else spec.recipe.headers
+    for value in sorted(given.values(), key=len, reverse=True):
         if len(value) >= SHORTEST:
             text = text.replace(value, MASK)
     return text

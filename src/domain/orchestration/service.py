@@ -77,6 +77,11 @@ class McpService:
         """Counts of the sessions that are open."""
         return self._fleet.traffic()
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their turn."""
+        return self._router.waiting + self._fleet.waiting
+
     def tools(self, server: str | None = None) -> tuple[Tool, ...]:
         """Tools on offer by full name, of all servers or of one. Raises ServerNotFound."""
         return self._fleet.tools(server)

@@ -10,7 +10,7 @@ from litestar.params import JSONBody
 from litestar.types import Scope
 
 from domain.model.health import HealthState
-from domain.model.servers import HEALTHY, Era, ServerRecord, ServerState
+from domain.model.servers import HEALTHY, Era, Limits, ServerRecord, ServerState, Usage
 from domain.model.tools import PeerRefused
 from domain.orchestration.service import McpService
 from domain.ports.system import Clock
@@ -31,13 +31,6 @@ class McpStatus(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: datetime
 
 
-class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The bounds that a server's start is held to."""
-
-    probe_timeout_s: float
-    start_timeout_s: float
-
-
 class ServerHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How one server is; idle is healthy."""
 
@@ -47,7 +40,8 @@ class ServerHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     since: datetime
     last_ok: datetime | None
     restarts: int
-    limits: ServerLimits
+    limits: Limits
+    usage: Usage | None = None
     pid: int | None = None
     era: Era | None = None
 
@@ -86,6 +80,7 @@ class BridgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     bridge_initialized: bool
     session_count: int
     calls_in_flight: int
+    calls_waiting: int
     bytes_in: int
     bytes_out: int
     sessions: dict[str, SessionAnswer]
@@ -144,10 +139,8 @@ def _health(record: ServerRecord) -> ServerHealth:
         since=record.since,
         last_ok=record.last_ok,
         restarts=record.restarts,
-        limits=ServerLimits(
-            probe_timeout_s=record.spec.probe_timeout.total_seconds(),
-            start_timeout_s=record.spec.start_timeout.total_seconds(),
-        ),
+        limits=record.spec.limits,
+        usage=record.usage,
         pid=record.pid,
         era=record.era,
     )
@@ -189,6 +182,7 @@ async def bridge_status(
         bridge_initialized=mcp.started,
         session_count=len(sessions),
         calls_in_flight=sum(session.in_flight for session in sessions.values()),
+        calls_waiting=mcp.waiting,
         bytes_in=sum(session.bytes_in for session in sessions.values()),
         bytes_out=sum(session.bytes_out for session in sessions.values()),
         sessions=sessions,

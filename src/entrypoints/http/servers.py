@@ -15,17 +15,21 @@ from domain.model.servers import (
     SERVER_NAME_PATTERN,
     Command,
     Era,
+    Limits,
     Origin,
+    Remote,
     ServerName,
     ServerRecord,
     ServerSpec,
     ServerState,
     StartFailure,
     StartPolicy,
+    Usage,
 )
 from domain.orchestration.service import McpService
 from entrypoints.http.pages import cut
 from entrypoints.http.requests import Cursor, Limit, Service, caller_of, may_read
+from entrypoints.server_options import ServerOptions, is_web_url
 
 MASK = "***"
 Text = Annotated[str, msgspec.Meta(max_length=32_768)]
@@ -41,28 +45,35 @@ class RecipeNotSupported(Invalid):
     """This version cannot start servers of this form."""
 
 
-class ServerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A server to be run: `command` with its arguments. Other forms are refused with a reason."""
+class ServerBody(ServerOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A server to be run from a command, or one that runs elsewhere at a URL."""
 
     name: Annotated[str, msgspec.Meta(pattern=SERVER_NAME_PATTERN)]
     command: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)] | None = None
     args: Texts = ()
-    env: Environment = {}
+    env: Environment = msgspec.field(default_factory=dict)
     cwd: Text | None = None
     url: Text | None = None
-    headers: Environment = {}
+    headers: Environment = msgspec.field(default_factory=dict)
     image: Text | None = None
-    start: StartPolicy = StartPolicy.EAGER
 
-    def recipe(self) -> Command:
+    def recipe(self) -> Command | Remote:
         """Raises RecipeNotSupported."""
-        if self.command is None or self.url is not None or self.image is not None or self.headers:
+        of_command = bool(self.args or self.env or self.cwd)
+        if self.image is not None or (self.command is None) == (self.url is None):
             raise RecipeNotSupported(
-                "This version starts servers from a command: {name, command, args?, env?, cwd?}; "
-                "url and image are not supported yet.",
-                supported=["command"],
+                "A server is {name, command, args?, env?, cwd?} or {name, url, headers?}; "
+                "images are not supported yet.",
+                supported=["command", "url"],
             )
-        return Command(command=self.command, args=self.args, env=self.env, cwd=self.cwd)
+        if self.url is None and self.command is not None and not self.headers:
+            return Command(command=self.command, args=self.args, env=self.env, cwd=self.cwd)
+        if self.url is None or of_command or not is_web_url(self.url):
+            raise RecipeNotSupported(
+                "url is an http:// or https:// address; headers go with it, and with nothing else.",
+                supported=["command", "url"],
+            )
+        return Remote(url=self.url, headers=self.headers)
 
 
 class ServerAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,10 +86,14 @@ class ServerAnswer(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     start: StartPolicy
     origin: Origin
-    command: str
+    command: str | None
     args: tuple[str, ...]
     env: dict[str, str]
     cwd: str | None
+    url: str | None
+    headers: dict[str, str]
+    limits: Limits
+    usage: Usage | None
     era: Era | None
     protocol_version: str | None
     pid: int | None
@@ -121,7 +136,9 @@ def masked(args: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _answer(record: ServerRecord) -> ServerAnswer:
-    spec, recipe = record.spec, record.spec.recipe
+    spec = record.spec
+    command = spec.recipe if isinstance(spec.recipe, Command) else None
+    remote = spec.recipe if isinstance(spec.recipe, Remote) else None
     return ServerAnswer(
         name=spec.name,
         state=record.state,
@@ -130,10 +147,14 @@ def _answer(record: ServerRecord) -> ServerAnswer:
         reason=record.reason,
         start=spec.start,
         origin=spec.origin,
-        command=recipe.command,
-        args=masked(recipe.args),
-        env=dict.fromkeys(recipe.env, MASK),
-        cwd=recipe.cwd,
+        command=command.command if command else None,
+        args=masked(command.args) if command else (),
+        env=dict.fromkeys(command.env, MASK) if command else {},
+        cwd=command.cwd if command else None,
+        url=masked((remote.url,))[0] if remote else None,
+        headers=dict.fromkeys(remote.headers, MASK) if remote else {},
+        limits=spec.limits,
+        usage=record.usage,
         era=record.era,
         protocol_version=record.protocol_version,
         pid=record.pid,
@@ -166,10 +187,8 @@ async def add_server(
 ) -> ServerAnswer:
     """Keep a new server and begin it as its `start` says."""
     caller = caller_of(scope)
-    spec = ServerSpec(
-        name=ServerName(data.name), recipe=data.recipe(), start=data.start, owner=caller.id
-    )
-    return _answer(await mcp.add(caller, spec))
+    spec = ServerSpec(name=ServerName(data.name), recipe=data.recipe(), owner=caller.id)
+    return _answer(await mcp.add(caller, data.applied(spec)))
 
 
 @get("/{server:str}")

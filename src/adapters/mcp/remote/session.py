@@ -40,13 +40,20 @@ GOODBYE_S = 0.5
 class _Flight:
     """A request that waits. Its bound is its timeout and, when the session ends, ends it too."""
 
-    __slots__ = ("bound", "fault", "latest", "sink")
+    __slots__ = ("bound", "fault", "latest", "sink", "timeout_s", "until")
 
     def __init__(self, bound: asyncio.Timeout, sink: ProgressSink | None) -> None:
         self.bound = bound
         self.sink = sink
         self.fault: Exception | None = None
         self.latest = float("-inf")
+        self.timeout_s = 0.0
+        self.until: float | None = None
+
+    def extend(self, now: float) -> None:
+        """Its time begins anew, up to its longest; an end that has come stays."""
+        if self.until is not None and self.fault is None and not self.bound.expired():
+            self.bound.reschedule(min(now + self.timeout_s, self.until))
 
 
 class HttpSession:
@@ -103,15 +110,20 @@ class HttpSession:
         params: Mapping[str, Any],
         *,
         timeout: timedelta,  # noqa: ASYNC109 - the port's: expiry tells the peer
+        longest: timedelta | None = None,
         progress: ProgressSink | None = None,
     ) -> msgspec.Raw:
         if self._ended.done():
             raise SessionClosed(f"the session has ended: {self._ended.result()}", sent=False)
         request_id = next(self._endpoint.ids)
-        body = self._writer.request(request_id, method, params, with_progress=progress is not None)
+        wants_progress = progress is not None or longest is not None
+        body = self._writer.request(request_id, method, params, with_progress=wants_progress)
         headers = self._mirror.headers(method, params) if self._mirror is not None else {}
         bound = asyncio.timeout(timeout.total_seconds())
         flight = self._flights[request_id] = _Flight(bound, progress)
+        flight.timeout_s = timeout.total_seconds()
+        if longest is not None:
+            flight.until = self._loop.time() + longest.total_seconds()
         self._requests += 1
         answer: Message | Failed | None = None
         try:
@@ -237,9 +249,12 @@ class HttpSession:
             return
         request_id, progress = report
         flight = self._flights.get(request_id)
-        if flight is None or flight.sink is None or progress.progress <= flight.latest:
+        if flight is None or progress.progress <= flight.latest:
             return
         flight.latest = progress.progress
+        flight.extend(self._loop.time())
+        if flight.sink is None:
+            return
         try:
             flight.sink(progress)
         except Exception as fault:  # noqa: BLE001 - its owner's fault, and its owner gets it
