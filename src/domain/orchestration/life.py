@@ -11,7 +11,7 @@ import msgspec
 from domain.errors import Failure
 from domain.model.servers import Command, Era, Remote, ServerSpec, Usage
 from domain.orchestration.supervision import RestartPolicy
-from domain.orchestration.vitals import Care, End, Vitals
+from domain.orchestration.vitals import QUIET_LOOK_S, Care, End, Vitals
 from domain.ports.launching import Child, Exit, Launcher
 from domain.ports.mcp import (
     EndedOnProbe,
@@ -198,6 +198,11 @@ class Life:
                     await self.session.wait_closed()
             except TimeoutError:
                 pass  # a descendant holds the pipe open
+
+    async def quiet(self) -> None:
+        """Wait for the calls that came in the moment when nobody used it."""
+        while self.session is not None and self.session.traffic.in_flight:  # noqa: ASYNC110
+            await asyncio.sleep(QUIET_LOOK_S)
 
     async def end(self) -> None:
         """End what there is of it; on return no process of it is left."""

@@ -69,32 +69,36 @@ class Router:
         deadline: float,
         progress: ProgressSink | None,
     ) -> msgspec.Raw:
-        session = runner.session or await runner.serving(deadline)
-        left = timedelta(seconds=max(0.0, deadline - self._clock.monotonic()))
-
         def reported(report: TaskProgress) -> None:
             runner.vitals.answered()
             if progress is not None:
                 progress(report)
 
-        try:
-            result = await session.request(
-                method, params, timeout=left, longest=LONGEST_CALL, progress=reported
-            )
-        except CallTimedOut:
-            runner.vitals.timed_out()
-            raise
-        except SessionClosed as failure:
-            if not failure.sent:
-                raise runner.down() from failure
-            record = runner.record
-            raise CallInterrupted(
-                f"The server {record.spec.name!r} ended during the call: "
-                f"{record.reason or failure.message}.",
-                server=record.spec.name,
-            ) from failure
-        except PeerRefused:
-            runner.vitals.used()
-            raise
-        runner.vitals.used()
-        return result
+        while True:
+            session = runner.session or await runner.serving(deadline)
+            left = timedelta(seconds=max(0.0, deadline - self._clock.monotonic()))
+            try:
+                result = await session.request(
+                    method, params, timeout=left, longest=LONGEST_CALL, progress=reported
+                )
+            except CallTimedOut:
+                runner.vitals.timed_out()
+                raise
+            except SessionClosed as failure:
+                if failure.sent:
+                    raise _interrupted(runner, failure) from failure
+                if not runner.coming_up:
+                    raise runner.down() from failure
+                # It went to rest in the same moment, and nothing was sent.
+            except PeerRefused:
+                runner.vitals.used()
+                raise
+            else:
+                runner.vitals.used()
+                return result
+
+
+def _interrupted(runner: Runner, failure: SessionClosed) -> CallInterrupted:
+    record = runner.record
+    name, reason = record.spec.name, record.reason or failure.message
+    return CallInterrupted(f"The server {name!r} ended during the call: {reason}.", server=name)

@@ -147,7 +147,7 @@ class Runner:
             ServerDown: at once where no start is under way.
             CallTimedOut: the start took longer than the caller can wait.
         """
-        while self._coming_up():
+        while self.coming_up:
             if self._record.state is ServerState.IDLE:
                 self.start()
             left = deadline - self._parts.clock.monotonic()
@@ -164,7 +164,8 @@ class Runner:
             raise self.down()
         return session
 
-    def _coming_up(self) -> bool:
+    @property
+    def coming_up(self) -> bool:
         """Whether it will serve if asked: idle, starting, or between two lives."""
         between = self._record.state is ServerState.STOPPING and self._resting
         return between or self._record.state in {ServerState.IDLE, ServerState.STARTING}
@@ -213,6 +214,7 @@ class Runner:
             self._resting = True
             now = self._parts.clock.now()
             self._set(supervision.enter(self._record, ServerState.STOPPING, now, end.reason))
+            await life.quiet()
         return end
 
     async def _open_and_watch(self, life: Life) -> End:
