@@ -18,6 +18,7 @@ from domain.model.servers import (
 )
 from domain.model.tools import CallTimedOut
 from domain.orchestration import supervision
+from domain.orchestration.canary import Canary
 from domain.orchestration.life import Life, Listed, Parts
 from domain.orchestration.secrets import hidden
 from domain.ports.mcp import McpSession
@@ -50,6 +51,7 @@ class Runner:
         self._settled = asyncio.Event()
         self._nudge = asyncio.Event()
         self._last_ok_at: float | None = None
+        self._canary: Canary | None = None
 
     @property
     def record(self) -> ServerRecord:
@@ -74,6 +76,13 @@ class Runner:
     def answered(self) -> None:
         """Note a good answer."""
         self._last_ok_at = self._parts.clock.monotonic()
+        if self._record.state is ServerState.DEGRADED:
+            self._set(supervision.recovered(self._record, self._parts.clock.now()))
+
+    def unanswered(self) -> None:
+        """Note that a call had no answer in time: it is found out whether the server lives."""
+        if self._canary is not None:
+            self._canary.doubt()
 
     def start(self) -> None:
         """Begin a life unless one is under way; a server that backs off starts at once.
@@ -166,7 +175,7 @@ class Runner:
         retry_after = None
         if record.retry_at is not None:
             retry_after = max(record.retry_at - self._parts.clock.now(), timedelta(seconds=1))
-        # While it serves in name, its session has just ended and its process is about to.
+        # Whoever asks while it serves in name has seen its session end just now.
         ended = record.state in SERVING
         state = "ending" if ended else record.state.value.replace("_", " ")
         return ServerDown(
@@ -204,8 +213,24 @@ class Runner:
         now = self._parts.clock.now()
         self._set(supervision.ready(self._record, now, session.peer, life.pid))
         self.answered()
-        self._fail(life.stage, await life.watch())
+        self._canary = Canary(session, self._quiet_s, self._found)
+        asking = asyncio.create_task(self._canary.run())
+        try:
+            self._fail(life.stage, await life.watch())
+        finally:
+            self._canary = None
+            asking.cancel()
+            await asyncio.wait({asking})
         await life.last_words()
+
+    def _quiet_s(self) -> float:
+        return self._parts.clock.monotonic() - (self._last_ok_at or 0.0)
+
+    def _found(self, alive: bool) -> None:  # noqa: FBT001 - a finding
+        if alive:
+            self.answered()
+        elif self._record.state is ServerState.READY:
+            self._set(supervision.silent(self._record, self._parts.clock.now()))
 
     async def _back_off(self) -> None:
         retry_at = self._record.retry_at or self._parts.clock.now()

@@ -19,6 +19,7 @@ from domain.model.tools import (
     AnswerMalformed,
     ArgumentsInvalid,
     CallInterrupted,
+    CallTimedOut,
     PeerRefused,
     Tool,
     ToolNotFound,
@@ -261,6 +262,9 @@ class McpService:
             ) from failure
         except PeerRefused:
             runner.answered()
+            raise
+        except CallTimedOut:
+            runner.unanswered()
             raise
         runner.answered()
         return result

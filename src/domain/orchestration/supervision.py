@@ -81,6 +81,16 @@ def ready(record: ServerRecord, now: datetime, peer: Peer, pid: int | None) -> S
     )
 
 
+def silent(record: ServerRecord, now: datetime) -> ServerRecord:
+    """It lives and does not answer."""
+    return enter(record, ServerState.DEGRADED, now, "it does not answer")
+
+
+def recovered(record: ServerRecord, now: datetime) -> ServerRecord:
+    """It answers again."""
+    return enter(record, ServerState.READY, now)
+
+
 def failed(
     record: ServerRecord,
     failure: StartFailure,
