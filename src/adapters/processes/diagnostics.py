@@ -10,6 +10,10 @@ LINE_CHARS = 2_000
 # A server may print whole documents on one line.
 CHUNK = 65_536
 
+FLOOD_PAUSE_S = 0.005
+# After a chunk that filled the pipe: a program that writes without end is read at 13 MB/s, not at
+# the whole speed of this process.
+
 _LINE_BYTES = 4 * LINE_CHARS
 
 
@@ -42,7 +46,8 @@ class Drain:
         self._fd: int | None = fd
         self._tail = tail
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(fd, self._take)
+        self._loop.add_reader(fd, self._readable)
+        self._pause: asyncio.TimerHandle | None = None
 
     def finish(self) -> None:
         """Take what the pipe still holds and close it."""
@@ -50,20 +55,30 @@ class Drain:
             continue
         self._close()
 
-    def _take(self) -> bool:
+    def _readable(self) -> None:
+        if self._take() == CHUNK and self._fd is not None:
+            self._loop.remove_reader(self._fd)
+            self._pause = self._loop.call_later(
+                FLOOD_PAUSE_S, self._loop.add_reader, self._fd, self._readable
+            )
+
+    def _take(self) -> int:
+        """How many bytes there were."""
         if self._fd is None:
-            return False
+            return 0
         try:
             chunk = os.read(self._fd, CHUNK)
         except BlockingIOError:
-            return False
+            return 0
         if not chunk:
             self._close()
-            return False
+            return 0
         self._tail.feed(chunk)
-        return True
+        return len(chunk)
 
     def _close(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
         if self._fd is not None:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)

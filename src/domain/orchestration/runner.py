@@ -176,7 +176,7 @@ class Runner:
         retry_after = None
         if record.retry_at is not None:
             retry_after = max(record.retry_at - self._parts.clock.now(), timedelta(seconds=1))
-        # While it serves in name, its session has just ended and its process is about to.
+        # Whoever asks while it serves in name has seen its session end just now.
         ended = record.state in SERVING
         state = "ending" if ended else record.state.value.replace("_", " ")
         return ServerDown(
@@ -233,10 +233,14 @@ class Runner:
         self.vitals.begin()
         return await life.watch()
 
-    def _health_changed(self, reason: str) -> None:
-        state = ServerState.DEGRADED if reason else ServerState.READY
+    def _health_changed(self, illness: str) -> None:
         if self._record.state in SERVING:
-            self._set(supervision.enter(self._record, state, self._parts.clock.now(), reason))
+            now = self._parts.clock.now()
+            self._set(
+                supervision.silent(self._record, now, illness)
+                if illness
+                else supervision.recovered(self._record, now)
+            )
 
     async def _back_off(self) -> None:
         retry_at = self._record.retry_at or self._parts.clock.now()

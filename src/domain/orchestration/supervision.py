@@ -81,6 +81,16 @@ def ready(record: ServerRecord, now: datetime, peer: Peer, pid: int | None) -> S
     )
 
 
+def silent(record: ServerRecord, now: datetime, illness: str) -> ServerRecord:
+    """It lives and gives no sign."""
+    return enter(record, ServerState.DEGRADED, now, illness)
+
+
+def recovered(record: ServerRecord, now: datetime) -> ServerRecord:
+    """It answers again."""
+    return enter(record, ServerState.READY, now)
+
+
 def failed(
     record: ServerRecord,
     failure: StartFailure,

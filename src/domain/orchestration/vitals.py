@@ -11,8 +11,12 @@ from domain.model.tools import CallTimedOut, PeerRefused
 from domain.ports.mcp import McpSession, SessionClosed
 from domain.ports.system import Clock
 
-PINGS_MISSED = 3
-# One may be lost to a busy moment; three in a row, while no call of its waits, are no moment.
+DOUBT_S = 0.8
+# After a call without an answer a sign is waited for this long: a freeze shows within a second.
+FROZEN = 3
+# Canary intervals without a sign after which a server is ended.
+FROZEN_BUSY = 6
+# The same where calls are under way and one of them has run into its deadline.
 QUIET_LOOK_S = 0.05
 # How often a life that is due to end is looked at for a moment without calls.
 
@@ -35,14 +39,16 @@ class Vitals:
     def __init__(self, clock: Clock, changed: Callable[[str], None]) -> None:
         self._clock = clock
         self._changed = changed
-        self._ill = False
+        self.ill = False
+        self.doubted = asyncio.Event()
         self.last_ok_at: float | None = None
         self.begun_at = self.last_used_at = clock.monotonic()
         self.timeouts = 0
 
     def begin(self) -> None:
         """A new life has just listed its tools."""
-        self._ill = False
+        self.ill = False
+        self.doubted.clear()
         self.begun_at = self.last_used_at = self._clock.monotonic()
         self.answered()
 
@@ -50,8 +56,8 @@ class Vitals:
         """It gave a good answer, to whomever."""
         self.last_ok_at = self._clock.monotonic()
         self.timeouts = 0
-        if self._ill:
-            self._ill = False
+        if self.ill:
+            self.ill = False
             self._changed("")
 
     def used(self) -> None:
@@ -60,8 +66,9 @@ class Vitals:
         self.answered()
 
     def timed_out(self) -> None:
-        """A caller's request was not answered in time."""
+        """A caller's request was not answered in time: whether it lives is looked at now."""
         self.timeouts += 1
+        self.doubted.set()
 
     def silent_for(self) -> float:
         """Seconds since its last good answer, or since its life began."""
@@ -70,8 +77,8 @@ class Vitals:
 
     def fell_ill(self, reason: str) -> None:
         """It gives no sign; told once."""
-        if not self._ill:
-            self._ill = True
+        if not self.ill:
+            self.ill = True
             self._changed(reason)
 
 
@@ -84,27 +91,35 @@ class Care:
         self._vitals = vitals
 
     async def canary(self, session: McpSession) -> End:
-        """Ask a quiet server for a sign; frozen ones show within one canary interval.
+        """Ask a quiet or doubted server for a sign; frozen ones show within one canary interval.
 
-        A server with calls under way may be busy rather than frozen: it is ended only once a
-        call of its has run into its deadline as well.
+        A server with calls under way may be busy rather than frozen: it is ended later, and only
+        once a call of its has run into its deadline as well.
         """
-        half = self._spec.canary.total_seconds() / 2
-        missed = 0
+        vitals, interval = self._vitals, self._spec.canary.total_seconds()
         while True:
-            quiet = self._vitals.silent_for()
-            if quiet < half:
-                missed = 0
-                await asyncio.sleep(half - quiet)
+            wait_s = interval / 2
+            if vitals.doubted.is_set():
+                vitals.doubted.clear()
+                wait_s = min(wait_s, DOUBT_S)
+            elif not vitals.ill and (rest := wait_s - vitals.silent_for()) > 0:
+                await self._doubted_within(rest)
                 continue
-            if await self._sign(session, half):
+            if await self._sign(session, wait_s):
                 continue
-            missed += 1
-            silent = self._vitals.silent_for()
-            self._vitals.fell_ill(f"no sign of life for {silent:.1f} s")
-            busy = session.traffic.in_flight and not self._vitals.timeouts
-            if missed >= PINGS_MISSED and not busy:
-                return End(reason=f"it gave no sign of life for {silent:.1f} s")
+            vitals.fell_ill("it does not answer")
+            silent, busy = vitals.silent_for(), session.traffic.in_flight
+            if silent >= interval * (FROZEN_BUSY if busy else FROZEN) and (
+                vitals.timeouts or not busy
+            ):
+                return End(reason=f"it did not answer for {silent:.1f} s")
+
+    async def _doubted_within(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._vitals.doubted.wait()
+        except TimeoutError:
+            return  # it has been quiet for long enough to ask
 
     async def _sign(self, session: McpSession, wait_s: float) -> bool:
         modern = session.peer.era is Era.MODERN

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import httpx
 import msgspec
 
+from adapters.mcp.channel import UNASKED_LINES, UNASKED_PAUSE_S
 from adapters.mcp.framing import MAX_LINE_BYTES
 from adapters.mcp.remote.events import Events
 from adapters.mcp.remote.failures import (
@@ -190,13 +191,15 @@ class Endpoint:
         return None if self._handed_on(messages, take) else UNANSWERED
 
     async def _stream(self, response: httpx.Response, take: Take, events: Events) -> Failed | None:
-        pieces = response.aiter_raw()
+        pieces, unasked = response.aiter_raw(), 0
         async for piece in pieces:
             self.bytes_in += len(piece)
+            unasked = await _paced(unasked + (piece.count(b"\n") >> 4))
             for data in events.feed(piece):
                 if self._handed_on(self._messages(data), take):
                     await _drain(pieces)
                     return None
+                unasked = await _paced(unasked + 1 + (len(data) >> 10))
             if events.overflowed:
                 return TOO_LARGE
         return BROKEN_OFF
@@ -240,6 +243,14 @@ class Endpoint:
         for message in messages:
             wanted = take(message) or wanted
         return wanted
+
+
+async def _paced(unasked: int) -> int:
+    """Let a server that floods us wait, as one on a pipe does."""
+    if unasked < UNASKED_LINES:
+        return unasked
+    await asyncio.sleep(UNASKED_PAUSE_S * unasked / UNASKED_LINES)
+    return 0
 
 
 async def _drain(pieces: AsyncIterator[bytes]) -> None:

@@ -54,8 +54,10 @@ class Events:
         for line in lines:
             if line:
                 self._take(line)
-            elif (data := self._event()) is not None:
+            elif self._data and (data := self._event()):
                 whole.append(data)
+            else:
+                self._kind = b""
         return whole
 
     def _take(self, line: bytes) -> None:
@@ -75,7 +77,7 @@ class Events:
         elif field == b"retry" and re.fullmatch(rb"\d{1,9}", value):
             self.retry_s = max(int(value) / 1000, SHORTEST_RETRY_S)
 
-    def _event(self) -> bytes | None:
-        data, ours = b"\n".join(self._data), self._kind in _OURS
+    def _event(self) -> bytes:
+        data = b"\n".join(self._data) if self._kind in _OURS else b""
         self._kind, self._data, self._size = b"", [], 0
-        return data if ours and data else None
+        return data
