@@ -35,6 +35,20 @@ def test_no_process_of_ours_is_left(system: System, number: int) -> None:
     eventually(lambda: not system.marked(), LEFT_S)
 
 
+def test_a_polite_end_before_the_system_is_up_is_no_failure(make: Make) -> None:
+    system = make(TREE)
+    system.process = subprocess.Popen(system.command(), env=system.environment)
+    status = Path(f"/proc/{system.process.pid}/status")
+    term = 1 << (signal.SIGTERM - 1)
+
+    def listens() -> bool:
+        fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
+        return bool(int(fields["SigCgt"], 16) & term)
+
+    eventually(listens)
+    assert system.end() == 0
+
+
 def test_two_installations_do_not_touch_each_other(system: System, make: Make) -> None:
     other = make(TREE).start()
     eventually(lambda: len(other.marked()) >= 5)

@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import signal
+import sys
 from pathlib import Path
 
 import msgspec
@@ -17,6 +19,8 @@ SETTING_FLAGS = ("host", "port", "data_dir", "database_url", "mcp_config")
 
 def serve(context: Context) -> int:
     """Run the system until it is told to stop."""
+    # Until the system itself listens to the signal there is nothing to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(DONE))
     settings = _settings(context)
     # A start only makes what stays: collecting in between costs a tenth of it. Once ready, the
     # system sets what it has made aside and collects again.
