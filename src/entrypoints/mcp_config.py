@@ -91,7 +91,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> McpConfig:
                 raise _Unusable(f"{rivals[0]!r} would have the same name, {name!r}")  # noqa: TRY301 - one way out
             servers.append(_spec(name, entry, path.absolute().parent, environ))
         except _Unusable as reason:
-            problems.append(EntryProblem(raw, f"{reason}."))
+            problems.append(EntryProblem(_shown(raw), f"{reason}."))
             continue
         if name != raw:
             warnings.append(f"The server {raw!r} is called {name!r} here.")
@@ -142,6 +142,10 @@ def _document(path: Path) -> dict[str, Any]:
             f"The MCP config {path} is not JSON: line {error.lineno}, column {error.colno}: "
             f"{error.msg}."
         ) from error
+    except (RecursionError, ValueError):
+        raise ConfigRefused(
+            f"The MCP config {path} is nested too deeply or holds a number that is too long."
+        ) from None
     if not isinstance(document, dict):
         raise ConfigRefused(f"The MCP config {path} is not a JSON object.")
     return document
@@ -161,14 +165,17 @@ def _spec(name: str, raw: Any, folder: Path, environ: Mapping[str, str]) -> Serv
     def fill(text: str) -> str:
         return REFERENCE.sub(lambda reference: _filled(reference[1], environ) or "", text)
 
+    cwd = "" if entry.cwd is None else str(folder / fill(entry.cwd))
     recipe = Command(
         command=fill(entry.command),
         args=tuple(fill(argument) for argument in entry.args),
         env={key: fill(value) for key, value in entry.env.items()},
-        cwd=None if entry.cwd is None else str(folder / fill(entry.cwd)),
+        cwd=cwd or None,
     )
     if not recipe.command:
         raise _Unusable("its command is empty")
+    if any(map(_unfit, (recipe.command, *recipe.args, *recipe.env, *recipe.env.values(), cwd))):
+        raise _Unusable("it holds characters that no process can take")
     spec = ServerSpec(
         name=ServerName(name),
         recipe=recipe,
@@ -181,6 +188,19 @@ def _spec(name: str, raw: Any, folder: Path, environ: Mapping[str, str]) -> Serv
         start_timeout=_span(own.start_timeout_s, spec.start_timeout),
         probe_timeout=_span(own.probe_timeout_s, spec.probe_timeout),
     )
+
+
+def _shown(raw: str) -> str:
+    """A name that cannot be used, so that it can be read in a line and written as JSON."""
+    return "".join(letter if letter.isprintable() else "?" for letter in raw[: 2 * LONGEST_NAME])
+
+
+def _unfit(text: str) -> bool:
+    """Whether it holds NUL or half a surrogate pair, which is what bytes outside UTF-8 become."""
+    try:
+        return b"\0" in text.encode()
+    except UnicodeEncodeError:
+        return True
 
 
 def _entry(raw: Any) -> _Entry:
