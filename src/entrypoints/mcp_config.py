@@ -85,7 +85,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> McpConfig:
                 raise _Unusable(f"{rivals[0]!r} would have the same name, {name!r}")  # noqa: TRY301 - one way out
             servers.append(_spec(name, entry, path.absolute().parent, environ))
         except _Unusable as reason:
-            problems.append(EntryProblem(raw, f"{reason}."))
+            problems.append(EntryProblem(_shown(raw), f"{reason}."))
             continue
         if name != raw:
             warnings.append(f"The server {raw!r} is called {name!r} here.")
@@ -136,6 +136,10 @@ def _document(path: Path) -> dict[str, Any]:
             f"The MCP config {path} is not JSON: line {error.lineno}, column {error.colno}: "
             f"{error.msg}."
         ) from error
+    except (RecursionError, ValueError):
+        raise ConfigRefused(
+            f"The MCP config {path} is nested too deeply or holds a number that is too long."
+        ) from None
     if not isinstance(document, dict):
         raise ConfigRefused(f"The MCP config {path} is not a JSON object.")
     return document
@@ -155,12 +159,10 @@ def _spec(name: str, raw: Any, folder: Path, environ: Mapping[str, str]) -> Serv
     def fill(text: str) -> str:
         return REFERENCE.sub(lambda reference: _filled(reference[1], environ) or "", text)
 
-    spec = ServerSpec(
-        name=ServerName(name),
-        recipe=_recipe(entry, folder, fill),
-        origin=Origin.FILE,
-        owner=LOCAL.id,
-    )
+    recipe = _recipe(entry, folder, fill)
+    if any(map(_unfit, _held(recipe))):
+        raise _Unusable("it holds characters that no process can take")
+    spec = ServerSpec(name=ServerName(name), recipe=recipe, origin=Origin.FILE, owner=LOCAL.id)
     spec = own.applied(spec)
     if entry.disabled:
         spec = msgspec.structs.replace(spec, start=StartPolicy.DISABLED)
@@ -171,10 +173,12 @@ def _recipe(entry: _Entry, folder: Path, fill: Callable[[str], str]) -> Command 
     if (entry.command is None) == (entry.url is None):
         raise _Unusable("it needs either a command or a url")
     if entry.url is not None:
+        url = fill(entry.url)
         if entry.type == "sse":
             raise _Unusable("its type, sse, is the old transport, which is not supported")
-        headers = {key: fill(value) for key, value in entry.headers.items()}
-        return Remote(url=_web_url(fill(entry.url)), headers=headers)
+        if not is_web_url(url):
+            raise _Unusable("its url is no http:// or https:// address")
+        return Remote(url=url, headers={key: fill(text) for key, text in entry.headers.items()})
     command = fill(entry.command or "")
     if not command:
         raise _Unusable("its command is empty")
@@ -186,10 +190,26 @@ def _recipe(entry: _Entry, folder: Path, fill: Callable[[str], str]) -> Command 
     )
 
 
-def _web_url(url: str) -> str:
-    if not is_web_url(url):
-        raise _Unusable("its url is no http:// or https:// address")
-    return url
+def _held(recipe: Command | Remote) -> Iterator[str]:
+    """Every text of a recipe."""
+    if isinstance(recipe, Remote):
+        yield from (recipe.url, *recipe.headers, *recipe.headers.values())
+    else:
+        yield from (recipe.command, *recipe.args, *recipe.env, *recipe.env.values())
+        yield recipe.cwd or ""
+
+
+def _shown(raw: str) -> str:
+    """A name that cannot be used, so that it can be read in a line and written as JSON."""
+    return "".join(letter if letter.isprintable() else "?" for letter in raw[: 2 * LONGEST_NAME])
+
+
+def _unfit(text: str) -> bool:
+    """Whether it holds NUL or half a surrogate pair, which is what bytes outside UTF-8 become."""
+    try:
+        return b"\0" in text.encode()
+    except UnicodeEncodeError:
+        return True
 
 
 def _entry(raw: Any) -> _Entry:

@@ -69,7 +69,8 @@ def given_servers(settings: Settings, environ: Mapping[str, str]) -> tuple[Serve
     if settings.mcp_config is None:
         return (bundled,)
     config = read_config(settings.mcp_config, environ)
-    if any(spec.name == BUNDLED for spec in config.servers):
+    names = [*(spec.name for spec in config.servers), *(each.name for each in config.problems)]
+    if BUNDLED in names:
         raise ConfigRefused(
             f"{settings.mcp_config}: the name {BUNDLED!r} is that of the bundled server."
         )

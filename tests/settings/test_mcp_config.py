@@ -9,6 +9,8 @@ import pytest
 
 from domain.model.servers import Command, Limits, Origin, Remote, StartPolicy
 from entrypoints.mcp_config import ConfigRefused, McpConfig, read_config
+from entrypoints.serve import given_servers
+from entrypoints.settings.values import SecretUrl, Settings
 
 ENVIRON = {"TOKEN": "t0ken", "EMPTY": ""}
 
@@ -184,6 +186,8 @@ def test_foreign_keys_are_told_and_ignored(tmp_path: Path) -> None:
         ('{"servers": []}', "must hold one object"),
         ('{"servers": {"a": {"command": "x"}, "a": {"command": "y"}}}', "gives the key 'a' twice"),
         ('{"servers": {"a": {"env": {"K": "1", "K": "2"}}}}', "gives the key 'K' twice"),
+        ('{"servers": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
+        ('{"servers": {"a": ' + "9" * 5000 + "}}", "a number that is too long"),
     ],
 )
 def test_a_file_of_no_known_form_is_refused(tmp_path: Path, text: str, said: str) -> None:
@@ -196,3 +200,35 @@ def test_a_file_of_no_known_form_is_refused(tmp_path: Path, text: str, said: str
 def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigRefused, match=r"nowhere\.json does not exist"):
         read_config(tmp_path / "nowhere.json", ENVIRON)
+
+
+@pytest.mark.parametrize("unfit", ["a\0b", "half a pair \ud800"])
+@pytest.mark.parametrize("key", ["command", "args", "env", "cwd"])
+def test_what_no_process_can_take_is_a_problem_of_its_entry(
+    tmp_path: Path, key: str, unfit: str
+) -> None:
+    value: Any = {"args": [unfit], "env": {"A": unfit}}.get(key, unfit)
+
+    config = read_one(tmp_path, **{"command": "run", key: value})
+
+    (problem,) = config.problems
+    assert problem.reason == "it holds characters that no process can take."
+
+
+def test_the_name_of_an_unusable_entry_can_be_shown(tmp_path: Path) -> None:
+    config = read(tmp_path, {"mcpServers": {"a\nb\ud800" + "x" * 1000: {"command": ""}}})
+
+    (problem,) = config.problems
+    assert problem.name.startswith("a?b?xxx")
+    assert problem.name.isprintable()
+    assert len(problem.name) <= 64
+
+
+def test_no_entry_takes_the_place_of_the_bundled_server(tmp_path: Path) -> None:
+    for entry in ({"command": "run"}, {"command": ""}):
+        file = tmp_path / "mcp.json"
+        file.write_text(json.dumps({"mcpServers": {"sutazai": entry}}))
+        url = SecretUrl("sqlite+aiosqlite://")
+        settings = Settings(data_dir=tmp_path, database_url=url, mcp_config=file)
+        with pytest.raises(ConfigRefused, match="the bundled server"):
+            given_servers(settings, ENVIRON)
