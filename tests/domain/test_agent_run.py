@@ -16,7 +16,7 @@ from domain.model.conversations import ConversationBusy, ConversationId, Message
 from domain.model.tasks import AgentPayload, EventKind, Task, TaskId, TaskStatus, ToolPayload
 from domain.ports.models import ModelAnswer, ModelRefused, ModelUnavailable, Usage
 from domain.tasks.service import SubmitTask
-from tests.domain.agent_bench import AGENT, FROZEN, LIMITS, AgentBench, bench
+from tests.domain.agent_bench import AGENT, FROZEN, AgentBench, bench
 
 pytestmark = pytest.mark.anyio
 
@@ -157,57 +157,6 @@ async def test_a_handed_back_call_that_must_not_be_repeated_ends_the_task(kind: 
     assert task.error is not None
     assert task.error.reason == "indeterminate"
     assert room.desk.made == ["hang"]
-
-
-@pytest.mark.parametrize("fault", ["refused", "unacknowledged"])
-@pytest.mark.parametrize("kind", ["agent", "tool"])
-async def test_a_call_is_made_once_though_the_store_fails_when_its_answer_is_recorded(
-    kind: str, fault: str
-) -> None:
-    room = bench([WISH, END])
-
-    async def act_then_fail(_arguments: Mapping[str, Any]) -> str:
-        setattr(room.faulty, fault, 2 if fault == "refused" else 1)
-        return "acted"
-
-    room.desk._tools = {"act": act_then_fail}
-    async with room.open(), room.working():
-        if kind == "agent":
-            task_id = await submitted(room)
-        else:
-            tool = SubmitTask(payload=ToolPayload(server="s", tool="act"))
-            task_id = (await room.tasks.submit(LOCAL, tool)).task_id
-        task = await room.finished(task_id)
-        kinds = [event.kind for event in await room.events(task_id)]
-
-    assert (task.status, task.attempt) == (TaskStatus.SUCCEEDED, 1)
-    assert room.desk.made == ["act"]
-    assert kinds.count(EventKind.TOOL_RESULT) == 1
-    assert kinds.count(EventKind.STEP) == (3 if kind == "agent" else 0)
-
-
-async def test_a_call_is_not_repeated_though_the_store_fails_for_long() -> None:
-    room = bench([])
-
-    async def act_then_fail(_arguments: Mapping[str, Any]) -> str:
-        room.faulty.refused = LIMITS.finish_tries
-        return "acted"
-
-    room.desk._tools = {"act": act_then_fail}
-    async with room.open():
-        tool = SubmitTask(payload=ToolPayload(server="s", tool="act"))
-        task_id = (await room.tasks.submit(LOCAL, tool)).task_id
-        worker = room.worker()
-        await worker.start()
-        await room.desk.until("act")
-        await worker.stop(timedelta(seconds=5))
-        assert (await room.tasks.get(LOCAL, task_id)).status is TaskStatus.RUNNING
-        async with room.working():
-            task = await room.finished(task_id)
-
-    assert task.error is not None
-    assert task.error.reason == "indeterminate"
-    assert room.desk.made == ["act"]
 
 
 async def test_a_cancelled_turn_leaves_its_finished_steps_without_open_calls() -> None:
