@@ -30,7 +30,8 @@ logger = logging.getLogger(__name__)
 
 BUNDLED = ServerName("sutazai")
 SETTLE_S = 3.0
-# The banner waits this long for servers that are still starting, so that it tells their states.
+# The banner waits this long for servers that are still starting, so that it tells their states;
+# a first start waits as long for the bundled one before it lets callers in.
 LOOK_S = 0.05
 
 
@@ -134,7 +135,7 @@ async def _main(
             return
         system = opening.result()
         stack.push_async_callback(_drain, door, system, drain)
-        door.open(application(system.container, door.draining))
+        await _open(door, system, stop)
         gc.freeze()
         gc.enable()
         await _settled(system.mcp, stop)
@@ -145,10 +146,21 @@ async def _main(
         logger.info("stopping")
 
 
-async def _settled(mcp: McpService, stop: asyncio.Event) -> None:
-    """Wait a little for servers that are still starting."""
+async def _open(door: Door, system: System, stop: asyncio.Event) -> None:
+    """Let callers in, on the very first start once the tools that come along are known.
+
+    Later starts know them from the last; without them the first chat would be offered none.
+    """
+    if not system.mcp.known_tools(BUNDLED):
+        await _settled(system.mcp, stop, BUNDLED)
+    door.open(application(system.container, door.draining))
+
+
+async def _settled(mcp: McpService, stop: asyncio.Event, name: ServerName | None = None) -> None:
+    """Wait a little while that server, or any at all, is still starting."""
     for _ in range(round(SETTLE_S / LOOK_S)):
-        if stop.is_set() or all(r.state is not ServerState.STARTING for r in mcp.records()):
+        starting = {r.spec.name for r in mcp.records() if r.state is ServerState.STARTING}
+        if stop.is_set() or not (starting if name is None else starting & {name}):
             return
         await asyncio.sleep(LOOK_S)
 
