@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, cast
 
 from adapters.mcp.remote.connector import HttpConnector
 from domain.model.servers import Era, Remote
@@ -82,9 +82,8 @@ class _Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._peer.opened(transport)
+        self._transport = cast("asyncio.Transport", transport)
+        self._peer.opened(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._received += data

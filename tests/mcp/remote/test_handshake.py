@@ -212,6 +212,16 @@ async def test_secrets_of_the_address_reach_the_server_and_nothing_else(
     assert "secret" not in caplog.text
 
 
+async def test_a_server_on_this_machine_is_reached_without_the_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    async with http_peer() as peer:
+        dialing = asyncio.create_task(dial(peer.url))
+        await greet(peer, Era.MODERN)
+        await (await dialing).close()
+
+
 async def test_a_cancelled_dialling_leaves_nothing_open() -> None:
     async with http_peer() as peer:
         before = asyncio.all_tasks()
