@@ -148,7 +148,6 @@ async def test_a_cancelled_launch_leaves_nothing(
     launching.cancel()
     with pytest.raises(asyncio.CancelledError):
         await launching
-    await launcher.aclose()
     assert launcher.running == 0
     assert not marked_by(installation)
 

@@ -138,7 +138,7 @@ class Channel:
             self._end(reason)
 
     async def _take(self, lines: list[bytes]) -> None:
-        if self._lines.overlong:
+        if not lines and self._lines.overlong:
             self._unasked += PIECE_BYTES >> 10
             if self._unasked >= UNASKED_LINES:
                 await self._pause()

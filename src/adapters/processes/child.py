@@ -90,14 +90,14 @@ class ProcessChild:
         """Give the guard its request; return why the server did not start, empty if it did.
 
         The reason is the guard's `folder|command|guard ERRNO`. Unless the server has started,
-        also when cancelled, everything ends.
+        also when cancelled, everything has ended on return.
         """
         try:
             with suppress(BrokenPipeError, ConnectionResetError):
                 await self._loop.sock_sendall(self._control, request)
             failure = await asyncio.shield(self._started)
         except asyncio.CancelledError:
-            self._begin_end(0)
+            await asyncio.shield(self._begin_end(0))
             raise
         if failure:
             await asyncio.shield(self._gone)
