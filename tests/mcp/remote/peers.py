@@ -12,12 +12,13 @@ from adapters.mcp.remote.connector import HttpConnector
 from domain.model.servers import Era, Remote
 from domain.ports.mcp import Changed, McpSession, Opening, RemoteConnector
 from tests.mcp.pipes import ROOT
-from tests.mcp.sessions import nothing, opening
+from tests.mcp.sessions import LONG, nothing, opening
 
 CONNECTOR: RemoteConnector = HttpConnector("tester", "1")
 SECRET = "Bearer very-secret-token"
 JSON = "application/json"
 SSE = "text/event-stream"
+CALL = {"name": "echo", "arguments": {}}
 
 
 class Exchange:
@@ -199,6 +200,11 @@ async def session_by_hand(
             yield session, peer
         finally:
             await session.close()
+
+
+def ask(session: McpSession, **how: Any) -> asyncio.Task[Any]:
+    """A call under way."""
+    return asyncio.create_task(session.request("tools/call", CALL, **{"timeout": LONG, **how}))
 
 
 @contextmanager

@@ -8,24 +8,17 @@ from typing import Any
 
 import pytest
 
-from adapters.mcp.framing import MAX_LINE_BYTES
 from adapters.mcp.remote import endpoint
 from domain.model.servers import Era
 from domain.model.tasks import TaskProgress
-from domain.model.tools import CallTimedOut, PeerRefused
-from domain.ports.mcp import McpSession, SessionClosed
-from tests.mcp.remote.peers import SECRET, Exchange, session_by_hand
+from domain.model.tools import CallTimedOut
+from domain.ports.mcp import SessionClosed
+from tests.mcp.remote.peers import SECRET, ask, session_by_hand
 from tests.mcp.sessions import LONG, SHORT
 
 pytestmark = pytest.mark.anyio
 ERAS = pytest.mark.parametrize("era", list(Era))
-CALL = {"name": "echo", "arguments": {}}
 SESSION = "session-1"
-
-
-def ask(session: McpSession, **how: Any) -> asyncio.Task[Any]:
-    """A call under way."""
-    return asyncio.create_task(session.request("tools/call", CALL, **{"timeout": LONG, **how}))
 
 
 @ERAS
@@ -157,161 +150,6 @@ async def test_a_legacy_call_is_given_up_with_one_word(
         asking = ask(session)
         (await peer.heard("tools/call")).answer()
         await asking
-        assert peer.heard_nothing_more
-
-
-REFUSALS: dict[str, tuple[Callable[[Exchange], None], int, str]] = {
-    "200": (lambda it: it.refuse(200, -32602), -32602, "no"),
-    "400": (lambda it: it.refuse(400, -32602), -32602, "no"),
-    "404": (lambda it: it.refuse(404, -32601), -32601, "no"),
-    "500": (lambda it: it.refuse(500, -32603), -32603, "no"),
-    "no id": (lambda it: it.reply(400, b'{"jsonrpc":"2.0","error":{"code":-1}}'), -1, "no reason"),
-    "413": (lambda it: it.reply(413, b"<html>"), -32603, "HTTP 413"),
-    "403": (lambda it: it.reply(403, SECRET.encode()), -32603, "HTTP 403"),
-    "echo": (lambda it: it.refuse(400, -5, message=f"bad {SECRET}"), -5, r"bad \*\*\*"),
-    "echo of a part": (lambda it: it.refuse(400, -5, message="very-secret-token?"), -5, r"\*\?"),
-}
-
-
-@pytest.mark.parametrize(("refuse", "code", "said"), REFUSALS.values(), ids=REFUSALS)
-async def test_a_refusal_concerns_its_own_request(
-    refuse: Callable[[Exchange], None], code: int, said: str
-) -> None:
-    async with session_by_hand() as (session, peer):
-        other, asking = ask(session), ask(session)
-        first = await peer.heard()
-        refuse(await peer.heard())
-        with pytest.raises(PeerRefused, match=said) as refused:
-            await asking
-        assert refused.value.code == code
-        assert refused.value.retry_after is None
-        first.answer()
-        await other
-
-
-@pytest.mark.parametrize("status", [429, 503])
-async def test_a_server_that_wants_a_pause_says_how_long(status: int) -> None:
-    async with session_by_hand() as (session, peer):
-        asking = ask(session)
-        (await peer.heard()).reply(status, headers={"Retry-After": "3"})
-        with pytest.raises(PeerRefused, match=f"HTTP {status}") as refused:
-            await asking
-        assert refused.value.retry_after == timedelta(seconds=3)
-        asking = ask(session)
-        (await peer.heard()).answer()
-        await asking
-
-
-FATAL: dict[str, tuple[Callable[[Exchange], None], str]] = {
-    "500": (lambda it: it.reply(500), "HTTP 500"),
-    "503": (lambda it: it.reply(503), "HTTP 503"),
-    "401": (lambda it: it.reply(401, SECRET.encode()), "HTTP 401"),
-    "404": (lambda it: it.reply(404), "HTTP 404"),
-    "redirect": (lambda it: it.reply(308, headers={"Location": "/secret"}), "HTTP 308"),
-    "html": (lambda it: it.reply(200, b"<html>", {"Content-Type": "text/html"}), "not MCP"),
-    "garbage": (lambda it: it.reply(200, b"{"), "not MCP"),
-    "cut": (Exchange.cut, "broke the connection"),
-}
-
-
-@pytest.mark.parametrize(("answer", "said"), FATAL.values(), ids=FATAL)
-async def test_a_server_that_fails_ends_the_session_and_all_its_calls(
-    answer: Callable[[Exchange], None], said: str
-) -> None:
-    async with session_by_hand() as (session, peer):
-        other, asking = ask(session), ask(session)
-        waiting = asyncio.create_task(session.wait_closed())
-        first = await peer.heard()
-        answer(await peer.heard())
-        for call in (asking, other):
-            with pytest.raises(SessionClosed, match=said) as closed:
-                await call
-            assert closed.value.sent
-            assert "secret" not in str(closed.value)
-        assert said in await waiting
-        await asyncio.wait_for(first.gone.wait(), 5)
-        with pytest.raises(SessionClosed) as closed:
-            await ask(session)
-        assert not closed.value.sent
-
-
-async def test_a_server_that_is_gone_ends_the_session_and_knows_of_nothing() -> None:
-    async with session_by_hand() as (session, peer):
-        await peer.stop()
-        with pytest.raises(SessionClosed, match="cannot be reached") as closed:
-            await ask(session)
-        assert not closed.value.sent
-        assert "cannot be reached" in await session.wait_closed()
-
-
-def bad_body(exchange: Exchange) -> None:
-    exchange.send(
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
-    )
-    exchange.cut()
-
-
-def bad_stream(exchange: Exchange) -> None:
-    exchange.stream()
-    exchange.notify("notifications/message", data="half way")
-    exchange.cut()
-
-
-def ended_stream(exchange: Exchange) -> None:
-    exchange.stream()
-    exchange.end()
-
-
-@ERAS
-@pytest.mark.parametrize("answer", [bad_body, bad_stream, ended_stream])
-async def test_an_answer_that_breaks_off_is_lost_alone(
-    era: Era, answer: Callable[[Exchange], None]
-) -> None:
-    async with session_by_hand(era) as (session, peer):
-        other, asking = ask(session), ask(session)
-        first = await peer.heard()
-        answer(await peer.heard())
-        with pytest.raises(SessionClosed, match="broke") as lost:
-            await asking
-        assert lost.value.sent
-        first.answer()
-        await other
-
-
-async def test_an_answer_to_another_request_is_none() -> None:
-    async with session_by_hand() as (session, peer):
-        asking = ask(session)
-        (await peer.heard()).reply(200, b'{"jsonrpc":"2.0","id":999,"result":{}}')
-        with pytest.raises(SessionClosed, match="held no answer"):
-            await asking
-        assert session.traffic.noise_lines == 1
-
-
-async def test_an_answer_without_end_is_refused_and_its_connection_closed() -> None:
-    async with session_by_hand() as (session, peer):
-        for streamed in (False, True):
-            asking = ask(session)
-            call = await peer.heard()
-            if streamed:
-                call.stream()
-                call.send(b"%x\r\ndata: " % (MAX_LINE_BYTES * 2))
-            else:
-                call.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
-            call.send(b"x" * (MAX_LINE_BYTES + 1))
-            with pytest.raises(PeerRefused, match="too large"):
-                await asking
-            await asyncio.wait_for(call.gone.wait(), 5)
-
-
-async def test_a_forgotten_session_is_over() -> None:
-    async with session_by_hand(Era.LEGACY, SESSION) as (session, peer):
-        asking = ask(session)
-        body = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}}'
-        (await peer.heard()).reply(404, body)
-        with pytest.raises(SessionClosed, match="forgotten the session"):
-            await asking
-        assert "forgotten" in await session.wait_closed()
-        await session.close()
         assert peer.heard_nothing_more
 
 

@@ -1,9 +1,7 @@
 """A server's address: one pool of connections, what is sent there and what comes back."""
 
 import asyncio
-import ipaddress
 import itertools
-import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -13,6 +11,7 @@ import msgspec
 
 from adapters.mcp.channel import UNASKED_LINES, UNASKED_PAUSE_S
 from adapters.mcp.framing import MAX_LINE_BYTES
+from adapters.mcp.remote.entries import address_of, checked, on_this_machine, secrets_of
 from adapters.mcp.remote.events import Events
 from adapters.mcp.remote.failures import (
     BROKEN,
@@ -31,7 +30,6 @@ from adapters.mcp.remote.failures import (
 )
 from adapters.mcp.wire import Message, read_line
 from domain.model.servers import Remote
-from domain.ports.mcp import HandshakeFailed
 
 CONNECT_TIMEOUT_S = 5.0
 # A server that is there accepts at once, also across oceans.
@@ -43,26 +41,14 @@ IDLE_S = 4.0
 DRAIN_S = 0.02
 # A server that ends its stream right after the answer lets the connection be used again.
 MAX_ERROR_BYTES = 65_536
-SHORTEST_SECRET = 8
-# Masking shorter header values would garble what servers say.
 SESSION_HEADER = "Mcp-Session-Id"
 VERSION_HEADER = "MCP-Protocol-Version"
 EVENT_STREAM = "text/event-stream"
-_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
-_FRAMING = frozenset({"content-length", "transfer-encoding"})
 
 Take = Callable[[Message], bool]
 # Called with each message that comes in; True when nothing more is wanted.
 Opened = Callable[[Mapping[str, str]], None]
 # Called with the headers of a response that is a success, before its messages.
-
-
-class _ShownByOrigin(httpx.URL):
-    """Paths, queries and passwords may be secrets, and httpx logs the address of each request."""
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.netloc.decode('ascii')}"
 
 
 class Endpoint:
@@ -72,12 +58,12 @@ class Endpoint:
     """
 
     def __init__(self, recipe: Remote, tls: ssl.SSLContext) -> None:
-        self._url = _address(recipe.url)
+        self._url = address_of(recipe.url)
         self._client = httpx.AsyncClient(
-            headers=_safe(recipe.headers),
+            headers=checked(recipe.headers),
             verify=tls,
             # A server on this machine is reached directly, whatever proxy the environment names.
-            trust_env=not _loopback(self._url.host),
+            trust_env=not on_this_machine(self._url.host),
             timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
             limits=httpx.Limits(
                 max_connections=MAX_CONNECTIONS,
@@ -85,7 +71,7 @@ class Endpoint:
                 keepalive_expiry=IDLE_S,
             ),
         )
-        self._secrets = _secrets(recipe.headers)
+        self._secrets = secrets_of(recipe.headers)
         self.ids = itertools.count(1)
         self.fixed: dict[str, str] = {}
         self.bytes_in = 0
@@ -262,16 +248,6 @@ async def _drain(pieces: AsyncIterator[bytes]) -> None:
         pass  # the answer is here: the connection is given up, no more
 
 
-def _address(url: str) -> _ShownByOrigin:
-    try:
-        address = _ShownByOrigin(url)
-    except httpx.InvalidURL:
-        raise HandshakeFailed("the server's address is not a URL") from None
-    if address.scheme not in {"http", "https"} or not address.host:
-        raise HandshakeFailed("the server's address is not a URL of http or https")
-    return address
-
-
 def _tls_fault(fault: BaseException | None) -> str:
     """What is wrong with the server's certificate, empty where that is not the trouble."""
     while fault is not None:
@@ -279,27 +255,3 @@ def _tls_fault(fault: BaseException | None) -> str:
             return fault.verify_message
         fault = fault.__cause__ or fault.__context__
     return ""
-
-
-def _safe(headers: Mapping[str, str]) -> Mapping[str, str]:
-    for name, value in headers.items():
-        named = _HEADER_NAME.fullmatch(name) and name.lower() not in _FRAMING
-        if not named or not _HEADER_VALUE.fullmatch(value.strip()):
-            raise HandshakeFailed(f"the server's header {name[:60]!r} cannot be sent as it is")
-    return {name: value.strip() for name, value in headers.items()}
-
-
-def _secrets(headers: Mapping[str, str]) -> list[bytes]:
-    """What of the headers is kept out of errors: each value, and of `Bearer x` also the `x`."""
-    values = {part for value in headers.values() for part in (value.strip(), *value.split()[-1:])}
-    long = [value.encode() for value in values if len(value) >= SHORTEST_SECRET]
-    return sorted(long, key=len, reverse=True)
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
