@@ -4,6 +4,7 @@ Every figure is of this run and this machine; what to read are the ratios. The s
 turns, round by round, so that a machine whose speed drifts treats them alike.
 """
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,6 +53,7 @@ def table(loads: dict[str, Load]) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with sutazai(folder):
