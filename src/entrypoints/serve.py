@@ -41,7 +41,7 @@ def serve(settings: Settings, environ: Mapping[str, str]) -> int:
         level=settings.log_level.value.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    for chatty in ("alembic", "httpx"):
+    for chatty in ("alembic", "httpcore", "httpx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         make_data_folder(settings.data_dir)
