@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import pytest
 
@@ -128,6 +129,21 @@ async def test_a_start_during_a_stop_begins_after_it() -> None:
         toy.deaf = False
         await here.reaches(State.READY)
         assert running(here) == 1
+
+
+async def test_a_start_while_a_server_goes_to_rest_begins_after_it() -> None:
+    toy = Toy()
+    toy.deaf = True
+    async with world(toy, spec(idle_stop=timedelta(milliseconds=50))) as here:
+        await here.call()
+        await here.mcp.start_server(LOCAL, "toy")
+        await here.reaches(State.STOPPING)
+        await here.mcp.start_server(LOCAL, "toy")
+        toy.deaf = False
+        await until(lambda: here.record().starts == 2)
+        await here.reaches(State.IDLE)
+        assert running(here) == 0
+        assert len(here.children) == 2
 
 
 async def test_a_removed_server_is_gone_for_good_whatever_is_asked_meanwhile() -> None:

@@ -200,7 +200,7 @@ class Runner:
                 self._resting = False
                 now = self._parts.clock.now()
                 self._set(supervision.enter(self._record, ServerState.IDLE, now, end.reason))
-                if not end.again:
+                if not (end.again or self._nudge.is_set()):
                     return
             self._set(supervision.starting(self._record, self._parts.clock.now()))
 
@@ -211,6 +211,7 @@ class Runner:
             self._fail(life.stage, end.reason)
             await life.last_words()
         else:
+            self._nudge.clear()  # from here on a start means the next life
             self._resting = True
             now = self._parts.clock.now()
             self._set(supervision.enter(self._record, ServerState.STOPPING, now, end.reason))
