@@ -160,7 +160,7 @@ def _spec(name: str, raw: Any, folder: Path, environ: Mapping[str, str]) -> Serv
         return REFERENCE.sub(lambda reference: _filled(reference[1], environ) or "", text)
 
     recipe = _recipe(entry, folder, fill)
-    if any(map(_unfit, _held(recipe))):
+    if any(map(unfit, _held(recipe))):
         raise _Unusable("it holds characters that no process can take")
     spec = ServerSpec(name=ServerName(name), recipe=recipe, origin=Origin.FILE, owner=LOCAL.id)
     spec = own.applied(spec)
@@ -204,7 +204,7 @@ def _shown(raw: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in raw[: 2 * LONGEST_NAME])
 
 
-def _unfit(text: str) -> bool:
+def unfit(text: str) -> bool:
     """Whether it holds NUL or half a surrogate pair, which is what bytes outside UTF-8 become."""
     try:
         return b"\0" in text.encode()

@@ -45,6 +45,19 @@ async def test_every_server_has_its_health(world: World) -> None:
     }
 
 
+async def test_a_disabled_server_is_shown_and_not_counted_as_unhealthy(world: World) -> None:
+    body = {"name": "off", "command": "toy", "start": "disabled"}
+    assert (await world.client.post("/api/v1/mcp/servers", json=body)).status_code == 201
+
+    said = (await world.client.get("/api/v1/mcp/health")).json()
+    status = (await world.client.get("/api/v1/mcp/status")).json()
+
+    assert said["services"]["off"]["state"] == "disabled"
+    assert (said["summary"]["total"], said["summary"]["unhealthy"]) == (1, 0)
+    assert (status["status"], status["service_count"]) == ("healthy", 2)
+    assert status["states"] == {"ready": 1, "disabled": 1}
+
+
 async def test_the_transports_view_counts_what_went_through(world: World) -> None:
     said = (await world.client.get("/api/v1/mcp/bridge/status")).json()
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from domain.model.servers import Command, Limits, Origin, Remote, StartPolicy
+from entrypoints.given import given_servers
 from entrypoints.mcp_config import ConfigRefused, McpConfig, read_config
-from entrypoints.serve import given_servers
 from entrypoints.settings.values import SecretUrl, Settings
 
 ENVIRON = {"TOKEN": "t0ken", "EMPTY": ""}
