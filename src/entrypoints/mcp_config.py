@@ -11,13 +11,17 @@ import msgspec
 from domain.errors import Invalid
 from domain.model.callers import LOCAL
 from domain.model.servers import Command, Origin, Remote, ServerName, ServerSpec, StartPolicy
+from entrypoints.known_entry import known_spec
 from entrypoints.server_options import ServerOptions, is_web_url
 
 LONGEST_NAME = 32
 FORMS = ("mcpServers", "servers")
 OWN_KEY = "sutazai"
 KNOWN_KEYS = frozenset(
-    {"command", "args", "env", "cwd", "url", "headers", "type", "disabled", OWN_KEY}
+    {
+        *("command", "args", "env", "cwd", "url", "headers", "type", "disabled"),
+        *("known", "arguments", OWN_KEY),
+    }
 )
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
 VARIABLE = re.compile(r"^(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{).)*))?$", re.DOTALL)
@@ -53,6 +57,8 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     type: str | None = None
     disabled: bool = False
+    known: str | None = None
+    arguments: Mapping[str, str | tuple[str, ...]] = msgspec.field(default_factory=dict)
     sutazai: ServerOptions = ServerOptions()
 
 
@@ -64,8 +70,10 @@ def read_config(path: Path, environ: Mapping[str, str]) -> McpConfig:
     """Read the servers that a file names.
 
     References `${VAR}`, `${VAR:-default}` and `${env:VAR}` are replaced from `environ` in
-    commands, arguments, environments and working directories. A relative `cwd` starts at the
-    file's folder. Names are brought into this system's form, and each change is a warning.
+    commands, arguments, environments and working directories. An entry may be `known`, with the
+    `arguments` that the catalogue asks for; of `environ` it is handed what it names. A relative
+    `cwd` starts at the file's folder. Names are brought into this system's form, and
+    each change is a warning.
 
     Raises:
         ConfigRefused: The file is missing or unreadable, is not JSON, gives a key twice, or is of
@@ -159,17 +167,41 @@ def _spec(name: str, raw: Any, folder: Path, environ: Mapping[str, str]) -> Serv
     def fill(text: str) -> str:
         return REFERENCE.sub(lambda reference: _filled(reference[1], environ) or "", text)
 
-    recipe = _recipe(entry, folder, fill)
-    if any(map(_unfit, _held(recipe))):
+    if entry.known is not None:
+        spec = _known(entry, entry.known, environ, fill)
+    else:
+        spec = ServerSpec(
+            name=ServerName(name), recipe=_recipe(entry, folder, fill), owner=LOCAL.id
+        )
+    if any(map(unfit, _held(spec.recipe))):
         raise _Unusable("it holds characters that no process can take")
-    spec = ServerSpec(name=ServerName(name), recipe=recipe, origin=Origin.FILE, owner=LOCAL.id)
+    spec = msgspec.structs.replace(spec, name=ServerName(name), origin=Origin.FILE)
     spec = own.applied(spec)
     if entry.disabled:
         spec = msgspec.structs.replace(spec, start=StartPolicy.DISABLED)
     return spec
 
 
+def _known(
+    entry: _Entry, known: str, environ: Mapping[str, str], fill: Callable[[str], str]
+) -> ServerSpec:
+    places = (entry.command, entry.url, entry.cwd)
+    if entry.args or entry.headers or any(place is not None for place in places):
+        raise _Unusable("a known server takes arguments and env, and nothing of another form")
+    arguments = {
+        name: fill(values) if isinstance(values, str) else tuple(map(fill, values))
+        for name, values in entry.arguments.items()
+    }
+    env = {name: fill(value) for name, value in entry.env.items()}
+    try:
+        return known_spec(known, arguments, env, environ, LOCAL.id)
+    except Invalid as refusal:
+        raise _Unusable(refusal.message.removesuffix(".")) from refusal
+
+
 def _recipe(entry: _Entry, folder: Path, fill: Callable[[str], str]) -> Command | Remote:
+    if entry.arguments:
+        raise _Unusable("arguments are for a known server, args for a command")
     if (entry.command is None) == (entry.url is None):
         raise _Unusable("it needs either a command or a url")
     if entry.url is not None:
@@ -204,7 +236,7 @@ def _shown(raw: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in raw[: 2 * LONGEST_NAME])
 
 
-def _unfit(text: str) -> bool:
+def unfit(text: str) -> bool:
     """Whether it holds NUL or half a surrogate pair, which is what bytes outside UTF-8 become."""
     try:
         return b"\0" in text.encode()
@@ -223,6 +255,8 @@ def _entry(raw: Any) -> _Entry:
 def _texts(entry: _Entry) -> Iterator[str]:
     yield from (entry.command or "", *entry.args, *entry.env.values(), entry.cwd or "")
     yield from (entry.url or "", *entry.headers.values())
+    for values in entry.arguments.values():
+        yield from (values,) if isinstance(values, str) else values
 
 
 def _missing(entry: _Entry, environ: Mapping[str, str]) -> Iterator[str]:

@@ -13,14 +13,13 @@ from datetime import timedelta
 import uvloop
 
 from domain.errors import Failure
-from domain.model.callers import LOCAL
-from domain.model.servers import Command, Origin, ServerName, ServerSpec, ServerState, StartPolicy
+from domain.model.servers import ServerName, ServerSpec, ServerState
 from domain.orchestration.service import McpService
 from entrypoints.banner import banner
 from entrypoints.claim import folder_claim, installation_id, listener_of
+from entrypoints.given import BUNDLED, given_servers
 from entrypoints.http.application import application
 from entrypoints.http.door import Door, DoorRules
-from entrypoints.mcp_config import ConfigRefused, read_config
 from entrypoints.serving import HttpServer, PortTaken, probe_port
 from entrypoints.settings.folder import make_data_folder
 from entrypoints.settings.values import Settings
@@ -28,7 +27,6 @@ from entrypoints.wiring import System, open_system
 
 logger = logging.getLogger(__name__)
 
-BUNDLED = ServerName("sutazai")
 SETTLE_S = 3.0
 # The banner waits this long for servers that are still starting, so that it tells their states;
 # a first start waits as long for the bundled one before it lets callers in.
@@ -54,41 +52,6 @@ def serve(settings: Settings, environ: Mapping[str, str]) -> int:
         sys.stderr.write(f"error: {failure.message}\n")
         return 1
     return 0
-
-
-def given_servers(settings: Settings, environ: Mapping[str, str]) -> tuple[ServerSpec, ...]:
-    """The bundled server and those of the config file, unusable ones with their problem.
-
-    Raises ConfigRefused where the file as a whole cannot be used.
-    """
-    bundled = ServerSpec(
-        name=BUNDLED,
-        recipe=Command(command=sys.executable, args=("-P", "-m", "entrypoints.mcp.bundled")),
-        origin=Origin.BUNDLED,
-        owner=LOCAL.id,
-    )
-    if settings.mcp_config is None:
-        return (bundled,)
-    config = read_config(settings.mcp_config, environ)
-    names = [*(spec.name for spec in config.servers), *(each.name for each in config.problems)]
-    if BUNDLED in names:
-        raise ConfigRefused(
-            f"{settings.mcp_config}: the name {BUNDLED!r} is that of the bundled server."
-        )
-    for warning in config.warnings:
-        logger.warning("%s: %s", settings.mcp_config, warning)
-    unusable = tuple(
-        ServerSpec(
-            name=ServerName(problem.name),
-            recipe=Command(command=""),
-            start=StartPolicy.DISABLED,
-            origin=Origin.FILE,
-            owner=LOCAL.id,
-            problem=problem.reason,
-        )
-        for problem in config.problems
-    )
-    return (bundled, *config.servers, *unusable)
 
 
 def _port(settings: Settings) -> int:

@@ -45,6 +45,19 @@ async def test_every_server_has_its_health(world: World) -> None:
     }
 
 
+async def test_a_disabled_server_is_shown_and_not_counted_as_unhealthy(world: World) -> None:
+    body = {"name": "off", "command": "toy", "start": "disabled"}
+    assert (await world.client.post("/api/v1/mcp/servers", json=body)).status_code == 201
+
+    said = (await world.client.get("/api/v1/mcp/health")).json()
+    status = (await world.client.get("/api/v1/mcp/status")).json()
+
+    assert said["services"]["off"]["state"] == "disabled"
+    assert (said["summary"]["total"], said["summary"]["unhealthy"]) == (1, 0)
+    assert (status["status"], status["service_count"]) == ("healthy", 2)
+    assert status["states"] == {"ready": 1, "disabled": 1}
+
+
 async def test_the_transports_view_counts_what_went_through(world: World) -> None:
     said = (await world.client.get("/api/v1/mcp/bridge/status")).json()
 
@@ -101,6 +114,8 @@ async def test_a_server_of_a_file_is_not_removed_here(world: World) -> None:
         {"name": "x", "image": "busybox"},
         {"name": "x"},
         {"name": "x", "command": "toy", "image": "busybox"},
+        {"name": "x", "command": "toy", "arguments": {"DIR": ["/a"]}},
+        {"known": "files", "command": "toy", "arguments": {"DIR": ["/a"]}},
     ],
 )
 async def test_other_forms_of_servers_are_refused_by_name(
@@ -109,7 +124,41 @@ async def test_other_forms_of_servers_are_refused_by_name(
     answer = await world.client.post("/api/v1/mcp/servers", json=body)
 
     assert answer.status_code == 422
-    assert answer.json()["supported"] == ["command", "url"]
+    assert answer.json()["supported"] == ["command", "url", "known"]
+
+
+async def test_a_known_server_is_added_with_its_parameters(world: World) -> None:
+    body = {"known": "files", "arguments": {"DIR": ["/a", "/b"]}, "env": {"KEY": "hush"}}
+    added = await world.client.post("/api/v1/mcp/servers", json=body)
+    second = await world.client.post(
+        "/api/v1/mcp/servers", json={"known": "files", "name": "more", "arguments": {"DIR": "/c"}}
+    )
+
+    assert (added.status_code, second.status_code) == (201, 201)
+    shown = added.json()
+    assert (shown["name"], shown["origin"], shown["start"]) == ("files", "api", "lazy")
+    assert (shown["command"], shown["args"][2:]) == ("npx", ["/a", "/b"])
+    assert shown["env"] == {"KEY": "***"}
+    assert (second.json()["name"], second.json()["args"][2:]) == ("more", ["/c"])
+
+
+@pytest.mark.parametrize(
+    ("body", "missing"),
+    [
+        ({"known": "files"}, "DIR"),
+        ({"known": "files", "arguments": {"DIRS": ["/a"]}}, "DIRS"),
+        ({"known": "github"}, "GITHUB_PERSONAL_ACCESS_TOKEN"),
+        ({"known": "nobody"}, "nobody"),
+        ({"command": "toy"}, "name"),
+    ],
+)
+async def test_what_a_server_lacks_is_named(
+    world: World, body: dict[str, str], missing: str
+) -> None:
+    answer = await world.client.post("/api/v1/mcp/servers", json=body)
+
+    assert answer.status_code == 422
+    assert missing in answer.json()["detail"]
 
 
 async def test_a_remote_server_is_kept_with_its_headers_masked(world: World) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from domain.model.servers import Command, Limits, Origin, Remote, StartPolicy
+from domain.orchestration.known import BY_NAME
+from entrypoints.given import given_servers
 from entrypoints.mcp_config import ConfigRefused, McpConfig, read_config
-from entrypoints.serve import given_servers
 from entrypoints.settings.values import SecretUrl, Settings
 
 ENVIRON = {"TOKEN": "t0ken", "EMPTY": ""}
@@ -232,3 +233,39 @@ def test_no_entry_takes_the_place_of_the_bundled_server(tmp_path: Path) -> None:
         settings = Settings(data_dir=tmp_path, database_url=url, mcp_config=file)
         with pytest.raises(ConfigRefused, match="the bundled server"):
             given_servers(settings, ENVIRON)
+
+
+def test_an_entry_may_name_a_known_server_and_its_parameters(tmp_path: Path) -> None:
+    entry = {"known": "files", "arguments": {"DIR": ["/a", "/${TOKEN}"]}, "env": {"A": "${TOKEN}"}}
+
+    config = read(tmp_path, {"mcpServers": {"docs": entry | {"sutazai": {"canary_s": 3}}}})
+
+    (server,) = config.servers
+    assert (server.name, server.origin, server.start) == ("docs", Origin.FILE, StartPolicy.LAZY)
+    assert server.canary == timedelta(seconds=3)
+    assert server.start_timeout == BY_NAME["files"].start_timeout
+    assert isinstance(server.recipe, Command)
+    assert server.recipe.command == "npx"
+    assert server.recipe.args[2:] == ("/a", "/t0ken")
+    assert server.recipe.env == {"A": "t0ken"}
+    assert (config.warnings, config.problems) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ({"known": "files"}, "files: it needs the argument DIR."),
+        ({"known": "files", "arguments": {"DIR": "${NONE}"}}, "the environment has no NONE."),
+        ({"known": "nx-mcp", "arguments": {"A": "x"}}, "nx-mcp takes no argument A."),
+        ({"known": "nobody"}, "There is no known server 'nobody'."),
+        ({"known": "files", "arguments": {"DIR": "\0"}}, "it holds characters that no process"),
+        ({"known": "files", "command": "run"}, "a known server takes arguments and env"),
+        ({"command": "run", "arguments": {"DIR": "/a"}}, "arguments are for a known server"),
+    ],
+)
+def test_a_known_server_that_cannot_be_used_says_why(
+    tmp_path: Path, entry: dict[str, Any], reason: str
+) -> None:
+    (problem,) = read(tmp_path, {"mcpServers": {"one": entry}}).problems
+
+    assert problem.reason.startswith(reason)

@@ -4,9 +4,11 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from domain.orchestration.known import KNOWN
 from tests.system.conftest import Make
 from tests.system.running import System, eventually
 
@@ -32,7 +34,34 @@ def test_it_works_at_once(system: System) -> None:
     }
     status = system.get("/api/v1/mcp/status")
     assert status["bridge_initialized"] is True
-    assert status["service_count"] == 1
+    assert status["service_count"] == 1 + len(KNOWN)
+    assert set(status["states"]) == {"ready", "idle", "disabled"}
+    summary = system.get("/api/v1/mcp/health")["summary"]
+    assert summary["total"] == status["service_count"] - status["states"]["disabled"]
+    assert (summary["unhealthy"], summary["percentage_healthy"]) == (0, 100.0)
+    assert "known, idle until first used" in system.log
+
+
+def test_the_first_call_of_a_known_server_starts_it(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uvx = tmp_path / "uvx"
+    uvx.write_text(f'#!/bin/sh\necho "$*" >&2\nexec {sys.executable} -m mcp_server_time\n')
+    uvx.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    system = make().start()
+    before = system.get("/api/v1/mcp/servers/ddg")
+    assert (before["origin"], before["start"], before["state"]) == ("known", "lazy", "idle")
+    lacking = system.get("/api/v1/mcp/servers/files")
+    assert (lacking["state"], lacking["reason"]) == ("disabled", "it needs the argument DIR.")
+    called = system.post(
+        "/api/v1/mcp/servers/ddg/tools/get_current_time", {"timezone": "Europe/Berlin"}
+    )
+    assert "Europe/Berlin" in called["content"][0]["text"]
+    assert system.server("ddg")["state"] == "ready"
+    log = system.get("/api/v1/mcp/servers/ddg")["log_tail"]
+    assert "--from duckduckgo-mcp-server==0.7.0 duckduckgo-mcp-server" in log
+    assert system.client.delete("/api/v1/mcp/servers/ddg").status_code == 409
 
 
 def test_an_agent_uses_a_tool_in_a_chat_that_outlives_a_restart(system: System) -> None:

@@ -183,7 +183,7 @@ def spec_of(
         name=entry.name,
         recipe=command,
         start=StartPolicy.LAZY,
-        origin=Origin.BUNDLED,
+        origin=Origin.KNOWN,
         owner=owner,
         problem=problem,
         start_timeout=entry.start_timeout,

@@ -26,7 +26,7 @@ class ServerExists(Conflict):
 
 
 class ServerNotRemovable(Conflict):
-    """The server comes from a file or is bundled: it is removed there, not here."""
+    """The server comes from a file, is bundled or known: it was not added here."""
 
 
 class ServerDown(Unavailable):
@@ -46,11 +46,12 @@ class StartPolicy(StrEnum):
 
 
 class Origin(StrEnum):
-    """Who named the server."""
+    """Who named the server; KNOWN ones stand in the catalogue and give way to all others."""
 
     BUNDLED = "bundled"
     FILE = "file"
     API = "api"
+    KNOWN = "known"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

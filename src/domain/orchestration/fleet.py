@@ -35,8 +35,18 @@ _OFFERING = frozenset(ServerState) - {
 }
 
 
+_HOMES = {
+    Origin.FILE: "comes from a file",
+    Origin.BUNDLED: "comes from this system itself",
+    Origin.KNOWN: "is part of the catalogue",
+}
+
+
 class Fleet:
-    """Runs the given specs and those kept in the store."""
+    """Runs the given specs and those kept in the store.
+
+    Of two with one name a given one goes before a kept one, and that before a known one.
+    """
 
     def __init__(
         self,
@@ -60,7 +70,9 @@ class Fleet:
         await self._parts.launcher.sweep()
         async with self._transactions.read() as transaction:
             kept = await transaction.servers.list()
-            specs = {spec.name: spec for spec in (*kept, *self._given)}
+            catalogue = [spec for spec in self._given if spec.origin is Origin.KNOWN]
+            named = [spec for spec in self._given if spec.origin is not Origin.KNOWN]
+            specs = {spec.name: spec for spec in (*catalogue, *kept, *named)}
             known = {
                 spec.name: await transaction.servers.known_tools(spec.digest)
                 for spec in specs.values()
@@ -122,28 +134,35 @@ class Fleet:
         return task
 
     async def add(self, spec: ServerSpec) -> ServerRecord:
-        """Keep a new spec and begin it. Raises ServerExists."""
+        """Keep a new spec and begin it, in place of a known one. Raises ServerExists."""
         return await asyncio.shield(self._begin(self._add(spec)))
 
     async def _add(self, spec: ServerSpec) -> ServerRecord:
-        if spec.name in self._runners:
+        before = self._runners.get(spec.name)
+        if before is not None and before.record.spec.origin is not Origin.KNOWN:
             raise ServerExists(f"A server {spec.name!r} exists already.", server=spec.name)
         async with self._transactions.begin() as transaction:
             await transaction.servers.add(spec)
             known = await transaction.servers.known_tools(spec.digest)
+        if before is not None:
+            await before.close("replaced by one of the same name")
+            self.catalogue.drop(spec.name)
         return self._enlist(spec, known).record
 
     async def remove(self, name: ServerName) -> None:
-        """End a server that came by the API and forget it. Raises ServerNotRemovable."""
+        """End a server that came by the API and forget it.
+
+        A known one of the same name is back at the next start. Raises ServerNotRemovable.
+        """
         await asyncio.shield(self._begin(self._remove(name)))
 
     async def _remove(self, name: ServerName) -> None:
         runner = self.runner(name)
         spec = runner.record.spec
         if spec.origin is not Origin.API:
-            where = "a file" if spec.origin is Origin.FILE else "this system itself"
             raise ServerNotRemovable(
-                f"The server {name!r} comes from {where} and cannot be removed here.", server=name
+                f"The server {name!r} {_HOMES[spec.origin]} and cannot be removed here.",
+                server=name,
             )
         async with self._transactions.begin() as transaction:
             await transaction.servers.remove(name)

@@ -47,7 +47,7 @@ class ServerHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class HealthSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts over all servers; without one, all of them are healthy."""
+    """Counts over the servers that are not disabled; without one, all of them are healthy."""
 
     total: int
     healthy: int
@@ -151,8 +151,9 @@ async def mcp_health(mcp: Service[McpService], scope: Scope) -> McpHealth:
     """How every server is."""
     may_read(scope)
     services = {str(record.spec.name): _health(record) for record in mcp.records()}
-    total = len(services)
-    healthy = sum(service.healthy for service in services.values())
+    counted = [each for each in services.values() if each.state is not ServerState.DISABLED]
+    total = len(counted)
+    healthy = sum(service.healthy for service in counted)
     return McpHealth(
         services=services,
         summary=HealthSummary(

@@ -10,6 +10,7 @@ from litestar.params import FromPath, JSONBody
 from litestar.types import Scope
 
 from domain.errors import Invalid
+from domain.model.callers import CallerId
 from domain.model.servers import (
     HEALTHY,
     SERVER_NAME_PATTERN,
@@ -29,6 +30,7 @@ from domain.model.servers import (
 from domain.orchestration.service import McpService
 from entrypoints.http.pages import cut
 from entrypoints.http.requests import Cursor, Limit, Service, caller_of, may_read
+from entrypoints.known_entry import known_spec
 from entrypoints.server_options import ServerOptions, is_web_url
 
 MASK = "***"
@@ -38,6 +40,7 @@ Environment = Annotated[dict[str, Text], msgspec.Meta(max_length=1000)]
 SECRET_OPTION = re.compile(
     r"^(--?[\w-]*(?:key|token|secret|password|passwd|auth)[\w-]*)(=.*)?$", re.IGNORECASE
 )
+FORMS = ("command", "url", "known")
 URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 
 
@@ -45,10 +48,14 @@ class RecipeNotSupported(Invalid):
     """This version cannot start servers of this form."""
 
 
-class ServerBody(ServerOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A server to be run from a command, or one that runs elsewhere at a URL."""
+class NameMissing(Invalid):
+    """Only a known server brings its name along."""
 
-    name: Annotated[str, msgspec.Meta(pattern=SERVER_NAME_PATTERN)]
+
+class ServerBody(ServerOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A server to be run from a command, one that runs elsewhere at a URL, or a known one."""
+
+    name: Annotated[str, msgspec.Meta(pattern=SERVER_NAME_PATTERN)] | None = None
     command: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)] | None = None
     args: Texts = ()
     env: Environment = msgspec.field(default_factory=dict)
@@ -56,22 +63,48 @@ class ServerBody(ServerOptions, frozen=True, kw_only=True, forbid_unknown_fields
     url: Text | None = None
     headers: Environment = msgspec.field(default_factory=dict)
     image: Text | None = None
+    known: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    arguments: Annotated[dict[str, Text | Texts], msgspec.Meta(max_length=100)] = msgspec.field(
+        default_factory=dict
+    )
 
-    def recipe(self) -> Command | Remote:
-        """Raises RecipeNotSupported."""
-        of_command = bool(self.args or self.env or self.cwd)
-        if self.image is not None or (self.command is None) == (self.url is None):
+    def spec(self, owner: CallerId) -> ServerSpec:
+        """Raises NameMissing, RecipeNotSupported, KnownServerRefused, ArgumentsRefused."""
+        if self.known is not None:
+            spec = self._known(self.known, owner)
+        elif self.name is not None:
+            spec = ServerSpec(name=ServerName(self.name), recipe=self._recipe(), owner=owner)
+        else:
+            raise NameMissing("A server needs a name, unless it is a known one.", path="/name")
+        return self.applied(spec)
+
+    def _known(self, known: str, owner: CallerId) -> ServerSpec:
+        places = (self.command, self.url, self.image, self.cwd)
+        if self.args or self.headers or any(place is not None for place in places):
             raise RecipeNotSupported(
-                "A server is {name, command, args?, env?, cwd?} or {name, url, headers?}; "
-                "images are not supported yet.",
-                supported=["command", "url"],
+                "A known server is {known, name?, arguments?, env?}.", supported=FORMS
+            )
+        # Nothing of this system's environment is taken: what a caller adds names all it needs.
+        spec = known_spec(known, self.arguments, self.env, {}, owner)
+        return msgspec.structs.replace(
+            spec, name=ServerName(self.name or spec.name), origin=Origin.API
+        )
+
+    def _recipe(self) -> Command | Remote:
+        of_command = bool(self.args or self.env or self.cwd)
+        one = (self.command is None) != (self.url is None)
+        if self.image is not None or self.arguments or not one:
+            raise RecipeNotSupported(
+                "A server is {name, command, args?, env?, cwd?}, {name, url, headers?} or "
+                "{known, name?, arguments?, env?}; images are not supported yet.",
+                supported=FORMS,
             )
         if self.url is None and self.command is not None and not self.headers:
             return Command(command=self.command, args=self.args, env=self.env, cwd=self.cwd)
         if self.url is None or of_command or not is_web_url(self.url):
             raise RecipeNotSupported(
                 "url is an http:// or https:// address; headers go with it, and with nothing else.",
-                supported=["command", "url"],
+                supported=FORMS,
             )
         return Remote(url=self.url, headers=self.headers)
 
@@ -187,8 +220,7 @@ async def add_server(
 ) -> ServerAnswer:
     """Keep a new server and begin it as its `start` says."""
     caller = caller_of(scope)
-    spec = ServerSpec(name=ServerName(data.name), recipe=data.recipe(), owner=caller.id)
-    return _answer(await mcp.add(caller, data.applied(spec)))
+    return _answer(await mcp.add(caller, data.spec(caller.id)))
 
 
 @get("/{server:str}")
