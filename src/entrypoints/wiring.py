@@ -33,6 +33,7 @@ from domain.health import (
 from domain.model.health import Finding, HealthState
 from domain.model.servers import SERVING, Remote, ServerSpec, ServerState
 from domain.model.tasks import AgentPayload, ToolPayload, WorkerId
+from domain.model_guard import GuardedModel
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
 from domain.orchestration.service import McpService
@@ -97,7 +98,7 @@ async def open_system(
         database = await _database(settings, stack)
         transactions: Transactions = database.transactions
         inspector: StorageInspector = database.inspector
-        models = _models(settings, stack)
+        models = _models(settings, clock, stack)
         mcp = await _servers((installation, environ), given, transactions, (clock, chance), stack)
         limits = WorkerLimits()
         runs: RunOf = {
@@ -211,14 +212,14 @@ class _Dialer:
         return await connector.dial(recipe, opening, changed)
 
 
-def _models(settings: Settings, stack: AsyncExitStack) -> Models:
+def _models(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Models:
     named = {
-        name: _model(model.model or name, model.base_url, model.api_key, stack)
+        name: GuardedModel(_model(model.model or name, model.base_url, model.api_key, stack), clock)
         for name, model in settings.models.items()
     }
     if settings.llm_base_url is not None and settings.llm_model is not None:
         default = _model(settings.llm_model, settings.llm_base_url, settings.llm_api_key, stack)
-        return Models(default, named)
+        return Models(GuardedModel(default, clock), named)
     return Models(next(iter(named.values()), OfflineModel()), named)
 
 
