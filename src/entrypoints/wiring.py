@@ -30,6 +30,7 @@ from domain.health import (
     StorageProbe,
     WorkerProbe,
 )
+from domain.mesh import MeshService
 from domain.model.health import Finding, HealthState
 from domain.model.servers import SERVING, Remote, ServerSpec, ServerState
 from domain.model.tasks import AgentPayload, ToolPayload, WorkerId
@@ -120,13 +121,15 @@ async def open_system(
             "models": _model_probe(models.default, cache, clock),
             "tasks": WorkerProbe(worker),
         }
+        health = HealthService(probes, clock)
         registry = svcs.Registry()
         for service in (
             mcp,
             AgentService(transactions, models, lambda: _offered(mcp), clock),
             tasks,
             ChatService(transactions, tasks, worker, chance),
-            HealthService(probes, clock),
+            health,
+            MeshService(mcp, models, health, clock),
         ):
             registry.register_value(type(service), service)
         registry.register_value(Clock, clock)

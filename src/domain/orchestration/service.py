@@ -77,6 +77,10 @@ class McpService:
         """Counts of the sessions that are open."""
         return self._fleet.traffic()
 
+    def latency_ms(self, name: str) -> float | None:
+        """A moving mean of a server's answers to callers. Raises ServerNotFound."""
+        return self._fleet.runner(name).vitals.latency_ms
+
     @property
     def waiting(self) -> int:
         """How many calls wait for their turn."""
