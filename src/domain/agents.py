@@ -44,6 +44,11 @@ class Models:
         """Every name that may be asked for, the default first."""
         return tuple(self._named)
 
+    def each(self) -> Mapping[str, LanguageModel]:
+        """Every model once, under the first of its names; the default first."""
+        first_names = {id(model): name for name, model in reversed(self._named.items())}
+        return {name: each for name, each in self._named.items() if first_names[id(each)] == name}
+
     def get(self, name: str | None) -> LanguageModel:
         """The model of this name, the default for None. Raises ModelNotFound."""
         if name is None:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from domain.model.servers import ServerSpec, StartPolicy
+from domain.model.servers import OnChange, ServerSpec, StartPolicy
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 Span = Annotated[float, msgspec.Meta(gt=0, le=31_536_000)]
@@ -38,6 +38,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     idle_stop_s: Span | None = None
     max_life_s: Span | None = None
     limits: LimitsGiven = LimitsGiven()
+    on_change: OnChange | None = None
 
     def applied(self, spec: ServerSpec) -> ServerSpec:
         """The spec with what is given here."""
@@ -53,6 +54,8 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         }
         if self.start is not None:
             changes["start"] = self.start
+        if self.on_change is not None:
+            changes["on_change"] = self.on_change
         limits = {
             name: value
             for name, value in msgspec.structs.asdict(self.limits).items()

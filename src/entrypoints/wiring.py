@@ -30,9 +30,11 @@ from domain.health import (
     StorageProbe,
     WorkerProbe,
 )
+from domain.mesh import MeshService
 from domain.model.health import Finding, HealthState
 from domain.model.servers import SERVING, Remote, ServerSpec, ServerState
 from domain.model.tasks import AgentPayload, ToolPayload, WorkerId
+from domain.model_guard import GuardedModel
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
 from domain.orchestration.service import McpService
@@ -97,7 +99,7 @@ async def open_system(
         database = await _database(settings, stack)
         transactions: Transactions = database.transactions
         inspector: StorageInspector = database.inspector
-        models = _models(settings, stack)
+        models = _models(settings, clock, stack)
         mcp = await _servers((installation, environ), given, transactions, (clock, chance), stack)
         limits = WorkerLimits()
         runs: RunOf = {
@@ -119,13 +121,15 @@ async def open_system(
             "models": _model_probe(models.default, cache, clock),
             "tasks": WorkerProbe(worker),
         }
+        health = HealthService(probes, clock)
         registry = svcs.Registry()
         for service in (
             mcp,
             AgentService(transactions, models, lambda: _offered(mcp), clock),
             tasks,
             ChatService(transactions, tasks, worker, chance),
-            HealthService(probes, clock),
+            health,
+            MeshService(mcp, models, health, clock),
         ):
             registry.register_value(type(service), service)
         registry.register_value(Clock, clock)
@@ -211,14 +215,14 @@ class _Dialer:
         return await connector.dial(recipe, opening, changed)
 
 
-def _models(settings: Settings, stack: AsyncExitStack) -> Models:
+def _models(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Models:
     named = {
-        name: _model(model.model or name, model.base_url, model.api_key, stack)
+        name: GuardedModel(_model(model.model or name, model.base_url, model.api_key, stack), clock)
         for name, model in settings.models.items()
     }
     if settings.llm_base_url is not None and settings.llm_model is not None:
         default = _model(settings.llm_model, settings.llm_base_url, settings.llm_api_key, stack)
-        return Models(default, named)
+        return Models(GuardedModel(default, clock), named)
     return Models(next(iter(named.values()), OfflineModel()), named)
 
 

@@ -1,6 +1,7 @@
 """Servers, tools and the bridge, over a real connection."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -293,3 +294,25 @@ async def test_execute_refuses_other_methods(world: World) -> None:
     answer = await world.client.post("/api/v1/mcp/execute", json=body)
 
     assert answer.status_code == 422
+
+
+async def test_changes_of_tools_are_shown_until_they_are_approved(world: World) -> None:
+    trust = world.fleet.trust("toy")
+    trust.listed(({"name": "echo", "description": "Another."},), datetime.now(UTC))
+
+    health = (await world.client.get("/api/v1/mcp/health")).json()["services"]["toy"]
+    server = (await world.client.get("/api/v1/mcp/servers/toy")).json()
+    approved = await world.client.post("/api/v1/mcp/servers/toy/approve")
+
+    assert health["alerts"] == server["alerts"]
+    assert {alert["change"] for alert in health["alerts"]} == {"changed", "removed"}
+    assert server["on_change"] == "alert"
+    assert (approved.status_code, approved.json()["alerts"]) == (200, [])
+    assert (await world.client.post("/api/v1/mcp/servers/no/approve")).status_code == 404
+
+
+async def test_a_server_may_be_added_whose_changes_are_withheld(world: World) -> None:
+    body = {"name": "careful", "command": "x", "start": "disabled", "on_change": "quarantine"}
+    added = await world.client.post("/api/v1/mcp/servers", json=body)
+
+    assert (added.status_code, added.json()["on_change"]) == (201, "quarantine")

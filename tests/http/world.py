@@ -16,10 +16,12 @@ from adapters.system import SystemChance, SystemClock
 from domain.agents import AgentService, Models, NewAgent
 from domain.chat import ChatService
 from domain.health import FixedProbe, HealthService, ServersProbe, StorageProbe
+from domain.mesh import MeshService
 from domain.model.callers import LOCAL
 from domain.model.health import Finding, HealthState
 from domain.model.servers import Command, Origin, ServerName, ServerSpec
 from domain.model.tasks import AgentPayload, ToolPayload, WorkerId
+from domain.model_guard import GuardedModel
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
 from domain.orchestration.service import McpService
@@ -49,7 +51,7 @@ class World:
         self.launcher = MemoryLauncher({"toy": until_input_ends})
         self.model = HeldModel()
         self.inspector = ToyInspector()
-        models = Models(self.model, {})
+        models = Models(GuardedModel(self.model, clock), {})
         toy = ServerSpec(
             name=ServerName("toy"),
             recipe=Command(command="toy", args=("--api-key", "hush", "x"), env={"TOKEN": "hush"}),
@@ -85,14 +87,16 @@ class World:
             "mcp": ServersProbe(self.mcp),
             "docker": FixedProbe(Finding(state=HealthState.DISABLED, reason="no engine")),
         }
+        health = HealthService(probes, clock)
         registry = svcs.Registry()
         for kind, value in (
             (AgentService, self.agents),
             (Cache, MemoryCache(clock)),
             (ChatService, chats),
             (Clock, clock),
-            (HealthService, HealthService(probes, clock)),
+            (HealthService, health),
             (McpService, self.mcp),
+            (MeshService, MeshService(self.mcp, models, health, clock)),
             (StorageInspector, self.inspector),
             (TaskService, self.tasks),
         ):

@@ -54,6 +54,16 @@ class Origin(StrEnum):
     KNOWN = "known"
 
 
+class OnChange(StrEnum):
+    """What becomes of tools that are others than when they were first seen.
+
+    ALERT tells, QUARANTINE tells and withholds them until they are approved.
+    """
+
+    ALERT = "alert"
+    QUARANTINE = "quarantine"
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a server may use; None does not limit. Going over one of the first three ends it.
 
@@ -114,6 +124,7 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
     owner: CallerId
     problem: str = ""
     limits: Limits = DEFAULT_LIMITS
+    on_change: OnChange = OnChange.ALERT
     canary: timedelta = timedelta(seconds=10)
     # A quiet server is asked for a sign this often; users expect health within seconds.
     idle_stop: timedelta | None = None

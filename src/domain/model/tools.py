@@ -1,15 +1,21 @@
 """Tools as their servers define them, and what a call gives back."""
 
 from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from domain.errors import Invalid, NotFound, Unavailable
+from domain.errors import Conflict, Invalid, NotFound, Unavailable
 
 
 class ToolNotFound(NotFound):
     """No such tool on this server, or no tool of this full name."""
+
+
+class ToolWithheld(Conflict):
+    """The tool is another than when it was first seen: it awaits approval. Nothing was sent."""
 
 
 class ArgumentsInvalid(Invalid):
@@ -35,6 +41,22 @@ class PeerRefused(Unavailable):
 
 class AnswerMalformed(Unavailable):
     """The server answered a call with something that is no tool result."""
+
+
+class Change(StrEnum):
+    """How a tool differs from the listing before."""
+
+    CHANGED = "changed"
+    ADDED = "added"
+    REMOVED = "removed"
+
+
+class ToolAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool that is another than it was: a warning to people, who may have approved the old."""
+
+    tool: str
+    change: Change
+    at: datetime
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):

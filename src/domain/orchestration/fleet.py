@@ -20,6 +20,7 @@ from domain.model.tools import Tool
 from domain.orchestration.catalogue import Catalogue
 from domain.orchestration.life import Definitions, Parts
 from domain.orchestration.runner import Runner
+from domain.orchestration.trust import Trust
 from domain.ports.mcp import Traffic
 from domain.ports.schemas import SchemaCompiler
 from domain.ports.storage import StorageUnavailable, Transactions
@@ -59,6 +60,7 @@ class Fleet:
         self._transactions = transactions
         self._given = tuple(given)
         self._runners: dict[ServerName, Runner] = {}
+        self._trusts: dict[ServerName, Trust] = {}
         self._works: set[asyncio.Task[Any]] = set()
         self._unsaved: dict[str, Definitions] = {}
         self._saving: asyncio.Task[None] | None = None
@@ -95,20 +97,34 @@ class Fleet:
             await asyncio.wait(self._works)
 
     def _enlist(self, spec: ServerSpec, known: Definitions) -> Runner:
+        trust = Trust(spec, known)
+
         async def listed(definitions: Definitions) -> None:
-            nonlocal known
-            if definitions != known:
-                known = definitions
-                self.catalogue.put(spec.name, definitions)
-                self._keep(spec.digest, definitions)
+            if trust.listed(definitions, self._parts.clock.now()):
+                self._offer(spec, trust)
 
         runner = Runner(spec, self._parts, listed)
         self._runners[spec.name] = runner
+        self._trusts[spec.name] = trust
         if known:
             self.catalogue.put(spec.name, known)
         if spec.start is StartPolicy.EAGER and not spec.problem:
             runner.start()
         return runner
+
+    def _offer(self, spec: ServerSpec, trust: Trust) -> None:
+        self.catalogue.put(spec.name, trust.offered)
+        self._keep(spec.digest, trust.kept)
+
+    def trust(self, name: str) -> Trust:
+        """What is known of a server's tools. Raises ServerNotFound."""
+        return self._trusts[self.runner(name).record.spec.name]
+
+    def approve(self, name: str) -> None:
+        """Trust the tools of a server as they were last listed. Raises ServerNotFound."""
+        spec, trust = self.runner(name).record.spec, self.trust(name)
+        trust.approve()
+        self._offer(spec, trust)
 
     def _keep(self, digest: str, definitions: Definitions) -> None:
         """Store the tools soon: one write for all that comes while another is under way."""
@@ -168,6 +184,7 @@ class Fleet:
             await transaction.servers.remove(name)
         await runner.close("removed")
         self._runners.pop(name, None)
+        self._trusts.pop(name, None)
         self.catalogue.drop(name)
 
     def runner(self, name: str) -> Runner:

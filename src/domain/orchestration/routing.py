@@ -76,7 +76,8 @@ class Router:
 
         while True:
             session = runner.session or await runner.serving(deadline)
-            left = timedelta(seconds=max(0.0, deadline - self._clock.monotonic()))
+            now = self._clock.monotonic()
+            left = timedelta(seconds=max(0.0, deadline - now))
             try:
                 result = await session.request(
                     method, params, timeout=left, longest=LONGEST_CALL, progress=reported
@@ -91,10 +92,10 @@ class Router:
                     raise runner.down() from failure
                 # It went to rest in the same moment, and nothing was sent.
             except PeerRefused:
-                runner.vitals.used()
+                runner.vitals.used(now)
                 raise
             else:
-                runner.vitals.used()
+                runner.vitals.used(now)
                 return result
 
 

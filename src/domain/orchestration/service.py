@@ -10,6 +10,7 @@ from domain.errors import Invalid
 from domain.model.callers import Caller, Scope
 from domain.model.servers import (
     Era,
+    OnChange,
     ServerName,
     ServerRecord,
     ServerSpec,
@@ -19,8 +20,10 @@ from domain.model.tools import (
     AnswerMalformed,
     ArgumentsInvalid,
     Tool,
+    ToolAlert,
     ToolNotFound,
     ToolResult,
+    ToolWithheld,
 )
 from domain.orchestration.catalogue import Entry
 from domain.orchestration.fleet import Fleet
@@ -76,6 +79,20 @@ class McpService:
     def traffic(self) -> Mapping[ServerName, Traffic]:
         """Counts of the sessions that are open."""
         return self._fleet.traffic()
+
+    def alerts(self, name: str) -> tuple[ToolAlert, ...]:
+        """The latest changes of a server's tools, oldest first. Raises ServerNotFound."""
+        return self._fleet.trust(name).alerts
+
+    def approve_tools(self, caller: Caller, name: str) -> ServerRecord:
+        """Trust a server's tools as last listed, alerts seen. Raises ServerNotFound."""
+        caller.require(Scope.ADMIN)
+        self._fleet.approve(name)
+        return self._fleet.runner(name).record
+
+    def latency_ms(self, name: str) -> float | None:
+        """A moving mean of a server's answers to callers. Raises ServerNotFound."""
+        return self._fleet.runner(name).vitals.latency_ms
 
     @property
     def waiting(self) -> int:
@@ -151,7 +168,7 @@ class McpService:
         """Call a tool once; never repeats a call.
 
         Raises:
-            ServerNotFound, ToolNotFound, ArgumentsInvalid: nothing was sent.
+            ServerNotFound, ToolNotFound, ToolWithheld, ArgumentsInvalid: nothing was sent.
             ServerDown: nothing was sent; at once, also while the server backs off.
             CallTimedOut, CallInterrupted: the call may have had an effect.
             PeerRefused, AnswerMalformed: the server answered otherwise than with a result.
@@ -223,7 +240,7 @@ class McpService:
         deadline = self._clock.monotonic() + timeout.total_seconds()
         runner = self._fleet.runner(server)
         entry = self._fleet.catalogue.get(ServerName(server), tool)
-        if entry is None:
+        if entry is None or runner.record.spec.on_change is OnChange.QUARANTINE:
             entry = await self._listed_entry(runner, server, tool, deadline)
         fault = entry.check.first_fault(arguments)
         if fault is not None:
@@ -233,9 +250,16 @@ class McpService:
         return await self._router.ask(runner, "tools/call", params, deadline, progress)
 
     async def _listed_entry(self, runner: Runner, server: str, tool: str, deadline: float) -> Entry:
-        """An unlisted tool may belong to a server that has not come up yet."""
+        """A server that has not come up yet may list the tool, or list it as another."""
         await runner.serving(deadline)
         entry = self._fleet.catalogue.get(ServerName(server), tool)
+        if entry is None and tool in self._fleet.trust(server).withheld:
+            raise ToolWithheld(
+                f"The tool {tool!r} of the server {server!r} is not as it was first seen: "
+                "it awaits approval.",
+                server=server,
+                tool=tool,
+            )
         if entry is None:
             raise ToolNotFound(
                 f"The server {server!r} has no tool {tool!r}.", server=server, tool=tool

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import msgspec
 
+from domain.model.latency import smoothed
 from domain.model.servers import Era, ServerSpec
 from domain.model.tools import CallTimedOut, PeerRefused
 from domain.ports.mcp import McpSession, SessionClosed
@@ -33,7 +34,8 @@ class Vitals:
     """A server's signs, noted as they come.
 
     `changed` is told when it falls ill, with the reason, and with an empty text when it recovers.
-    `last_ok_at` is None until its first good answer.
+    `last_ok_at` is None until its first good answer; `latency_ms` is a moving mean over answered
+    requests of callers, None before the first.
     """
 
     def __init__(self, clock: Clock, changed: Callable[[str], None]) -> None:
@@ -44,6 +46,7 @@ class Vitals:
         self.last_ok_at: float | None = None
         self.begun_at = self.last_used_at = clock.monotonic()
         self.timeouts = 0
+        self.latency_ms: float | None = None
 
     def begin(self) -> None:
         """A new life has just listed its tools."""
@@ -60,9 +63,10 @@ class Vitals:
             self.ill = False
             self._changed("")
 
-    def used(self) -> None:
-        """A caller's request was answered."""
-        self.last_used_at = self._clock.monotonic()
+    def used(self, asked_at: float) -> None:
+        """A caller's request, sent at `asked_at` (monotonic), was answered."""
+        self.last_used_at = now = self._clock.monotonic()
+        self.latency_ms = smoothed(self.latency_ms, (now - asked_at) * 1000)
         self.answered()
 
     def timed_out(self) -> None:

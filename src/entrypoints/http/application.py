@@ -17,12 +17,13 @@ from litestar.plugins.core import MsgspecDIPlugin
 from domain.agents import AgentService
 from domain.chat import ChatService
 from domain.health import HealthService
+from domain.mesh import MeshService
 from domain.orchestration.service import McpService
 from domain.ports.cache import Cache
 from domain.ports.storage import StorageInspector
 from domain.ports.system import Clock
 from domain.tasks.service import TaskService
-from entrypoints.http import agents, chat, database, mcp, servers, system, tasks, tools
+from entrypoints.http import agents, chat, database, mcp, mesh, servers, system, tasks, tools
 from entrypoints.http.failures import answer_failure
 from entrypoints.http.requests import StrictRequest
 
@@ -34,6 +35,7 @@ SERVICES: Mapping[str, type] = MappingProxyType(
         "clock": Clock,
         "health_of": HealthService,
         "mcp": McpService,
+        "mesh": MeshService,
         "storage": StorageInspector,
         "tasks": TaskService,
     }
@@ -54,7 +56,7 @@ def application(container: svcs.Container, draining: asyncio.Event) -> Litestar:
     api = Router(
         "/api/v1",
         route_handlers=[
-            noun.ROUTES for noun in (agents, chat, tasks, mcp, servers, tools, database)
+            noun.ROUTES for noun in (agents, chat, tasks, mcp, servers, tools, database, mesh)
         ],
     )
     provided = {name: container.get_abstract(kind) for name, kind in SERVICES.items()}

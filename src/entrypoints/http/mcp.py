@@ -11,7 +11,7 @@ from litestar.types import Scope
 
 from domain.model.health import HealthState
 from domain.model.servers import HEALTHY, Era, Limits, ServerRecord, ServerState, Usage
-from domain.model.tools import PeerRefused
+from domain.model.tools import PeerRefused, ToolAlert
 from domain.orchestration.service import McpService
 from domain.ports.system import Clock
 from entrypoints.http.requests import Service, caller_of, may_read
@@ -41,6 +41,7 @@ class ServerHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     last_ok: datetime | None
     restarts: int
     limits: Limits
+    alerts: tuple[ToolAlert, ...]
     usage: Usage | None = None
     pid: int | None = None
     era: Era | None = None
@@ -131,7 +132,7 @@ async def mcp_status(mcp: Service[McpService], clock: Service[Clock], scope: Sco
     )
 
 
-def _health(record: ServerRecord) -> ServerHealth:
+def _health(record: ServerRecord, alerts: tuple[ToolAlert, ...]) -> ServerHealth:
     return ServerHealth(
         state=record.state,
         healthy=record.state in HEALTHY,
@@ -140,6 +141,7 @@ def _health(record: ServerRecord) -> ServerHealth:
         last_ok=record.last_ok,
         restarts=record.restarts,
         limits=record.spec.limits,
+        alerts=alerts,
         usage=record.usage,
         pid=record.pid,
         era=record.era,
@@ -150,7 +152,10 @@ def _health(record: ServerRecord) -> ServerHealth:
 async def mcp_health(mcp: Service[McpService], scope: Scope) -> McpHealth:
     """How every server is."""
     may_read(scope)
-    services = {str(record.spec.name): _health(record) for record in mcp.records()}
+    services = {
+        str(record.spec.name): _health(record, mcp.alerts(record.spec.name))
+        for record in mcp.records()
+    }
     counted = [each for each in services.values() if each.state is not ServerState.DISABLED]
     total = len(counted)
     healthy = sum(service.healthy for service in counted)

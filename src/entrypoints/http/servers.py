@@ -17,6 +17,7 @@ from domain.model.servers import (
     Command,
     Era,
     Limits,
+    OnChange,
     Origin,
     Remote,
     ServerName,
@@ -27,6 +28,7 @@ from domain.model.servers import (
     StartPolicy,
     Usage,
 )
+from domain.model.tools import ToolAlert
 from domain.orchestration.service import McpService
 from entrypoints.http.pages import cut
 from entrypoints.http.requests import Cursor, Limit, Service, caller_of, may_read
@@ -126,6 +128,8 @@ class ServerAnswer(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None
     headers: dict[str, str]
     limits: Limits
+    on_change: OnChange
+    alerts: tuple[ToolAlert, ...]
     usage: Usage | None
     era: Era | None
     protocol_version: str | None
@@ -168,7 +172,7 @@ def masked(args: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(shown)
 
 
-def _answer(record: ServerRecord) -> ServerAnswer:
+def _answer(mcp: McpService, record: ServerRecord) -> ServerAnswer:
     spec = record.spec
     command = spec.recipe if isinstance(spec.recipe, Command) else None
     remote = spec.recipe if isinstance(spec.recipe, Remote) else None
@@ -187,6 +191,8 @@ def _answer(record: ServerRecord) -> ServerAnswer:
         url=masked((remote.url,))[0] if remote else None,
         headers=dict.fromkeys(remote.headers, MASK) if remote else {},
         limits=spec.limits,
+        on_change=spec.on_change,
+        alerts=mcp.alerts(spec.name),
         usage=record.usage,
         era=record.era,
         protocol_version=record.protocol_version,
@@ -208,7 +214,7 @@ async def list_servers(
     may_read(scope)
     page = cut(mcp.records(), lambda record: record.spec.name, limit, cursor)
     return ServerList(
-        servers=tuple(map(_answer, page.items)),
+        servers=tuple(_answer(mcp, record) for record in page.items),
         total_count=page.total_count,
         next_cursor=page.next_cursor,
     )
@@ -220,7 +226,7 @@ async def add_server(
 ) -> ServerAnswer:
     """Keep a new server and begin it as its `start` says."""
     caller = caller_of(scope)
-    return _answer(await mcp.add(caller, data.spec(caller.id)))
+    return _answer(mcp, await mcp.add(caller, data.spec(caller.id)))
 
 
 @get("/{server:str}")
@@ -229,7 +235,7 @@ async def get_server(
 ) -> ServerWithLog:
     """One server with the last lines of its log."""
     may_read(scope)
-    answer = _answer(mcp.record(server))
+    answer = _answer(mcp, mcp.record(server))
     return ServerWithLog(**msgspec.structs.asdict(answer), log_tail=mcp.log_tail(server))
 
 
@@ -244,7 +250,7 @@ async def start_server(
     mcp: Service[McpService], scope: Scope, server: FromPath[str]
 ) -> ServerAnswer:
     """Begin a server; its state tells how far it is."""
-    return _answer(await mcp.start_server(caller_of(scope), server))
+    return _answer(mcp, await mcp.start_server(caller_of(scope), server))
 
 
 @post("/{server:str}/stop", status_code=200)
@@ -252,7 +258,7 @@ async def stop_server(
     mcp: Service[McpService], scope: Scope, server: FromPath[str]
 ) -> ServerAnswer:
     """End a server until it is started again."""
-    return _answer(await mcp.stop_server(caller_of(scope), server))
+    return _answer(mcp, await mcp.stop_server(caller_of(scope), server))
 
 
 @post("/{server:str}/restart", status_code=200)
@@ -260,7 +266,15 @@ async def restart_server(
     mcp: Service[McpService], scope: Scope, server: FromPath[str]
 ) -> ServerAnswer:
     """End a server and begin it again."""
-    return _answer(await mcp.restart_server(caller_of(scope), server))
+    return _answer(mcp, await mcp.restart_server(caller_of(scope), server))
+
+
+@post("/{server:str}/approve", status_code=200)
+async def approve_tools(
+    mcp: Service[McpService], scope: Scope, server: FromPath[str]
+) -> ServerAnswer:
+    """Trust a server's tools as they were last listed, and end its alerts."""
+    return _answer(mcp, mcp.approve_tools(caller_of(scope), server))
 
 
 ROUTES = Router(
@@ -273,6 +287,7 @@ ROUTES = Router(
         start_server,
         stop_server,
         restart_server,
+        approve_tools,
     ],
     tags=["servers"],
 )

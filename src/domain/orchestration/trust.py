@@ -1,0 +1,114 @@
+"""What a server's tools were when they were first seen, and every change since."""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from domain.model.servers import OnChange, ServerSpec
+from domain.model.tools import Change, ToolAlert
+
+logger = logging.getLogger(__name__)
+
+MOST_ALERTS = 50
+# The latest ones; a server that changes without end must not fill the memory.
+MOST_LOGGED = 5
+# Names in one line of the log.
+_TOLD = ("name", "description", "inputSchema", "annotations")
+
+Definitions = tuple[Mapping[str, Any], ...]
+
+
+def fingerprint(definition: Mapping[str, Any]) -> str:
+    """SHA-256 in hex of what a model or a person is told of a tool, keys sorted."""
+    told = {key: definition.get(key) for key in _TOLD}
+    return hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()
+
+
+def _by_name(definitions: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Of two with one name the first stays, as in the catalogue."""
+    named: dict[str, Mapping[str, Any]] = {}
+    for definition in definitions:
+        name = definition.get("name")
+        if isinstance(name, str) and name:
+            named.setdefault(name, definition)
+    return named
+
+
+class Trust:
+    """One server's tools: the first listing of its recipe is trusted, later ones are compared.
+
+    `known` is what was kept of earlier lives. `offered` is what may be on offer, `kept` what is
+    to be known in the next life, `withheld` the names that await approval.
+    """
+
+    def __init__(self, spec: ServerSpec, known: Definitions) -> None:
+        self._spec = spec
+        self._listed = self.offered = self.kept = known
+        self._trusted = _by_name(known)
+        self._first = not known
+        self.withheld: frozenset[str] = frozenset()
+        self.alerts: tuple[ToolAlert, ...] = ()
+
+    def listed(self, definitions: Definitions, now: datetime) -> bool:
+        """Take a listing; whether it is another than the one before."""
+        first, self._first = self._first, False
+        if definitions == self._listed:
+            return False
+        before, self._listed = self._listed, definitions
+        if first:
+            self.approve()
+            return True
+        self._alert(_by_name(before), _by_name(definitions), now)
+        if self._spec.on_change is OnChange.ALERT:
+            self._accept()
+        else:
+            self._withhold(definitions)
+        return True
+
+    def approve(self) -> None:
+        """Trust the latest listing whole; its alerts have been seen."""
+        self._accept()
+        self.alerts = ()
+
+    def _accept(self) -> None:
+        self._trusted = _by_name(self._listed)
+        self.offered = self.kept = self._listed
+        self.withheld = frozenset()
+
+    def _withhold(self, definitions: Definitions) -> None:
+        # What is gone stays trusted as it was: coming back as another it is a change.
+        named = _by_name(definitions)
+        same = {
+            name: definition
+            for name, definition in named.items()
+            if name in self._trusted and fingerprint(self._trusted[name]) == fingerprint(definition)
+        }
+        self._trusted |= same
+        self.withheld = frozenset(named) - frozenset(same)
+        self.offered = tuple(same.values())
+        self.kept = tuple(self._trusted.values())
+
+    def _alert(
+        self,
+        before: Mapping[str, Mapping[str, Any]],
+        after: Mapping[str, Mapping[str, Any]],
+        now: datetime,
+    ) -> None:
+        changes = [(name, Change.ADDED) for name in after if name not in before]
+        changes += [(name, Change.REMOVED) for name in before if name not in after]
+        changes += [
+            (name, Change.CHANGED)
+            for name in after
+            if name in before and fingerprint(before[name]) != fingerprint(after[name])
+        ]
+        if not changes:
+            return
+        alerts = (ToolAlert(tool=name, change=change, at=now) for name, change in changes)
+        self.alerts = (*self.alerts, *alerts)[-MOST_ALERTS:]
+        told = ", ".join(f"{name} {change}" for name, change in changes[:MOST_LOGGED])
+        more = f" and {left} more" if (left := len(changes) - MOST_LOGGED) > 0 else ""
+        logger.warning("%s: its tools are others now: %s%s", self._spec.name, told, more)
