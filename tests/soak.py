@@ -227,6 +227,8 @@ def soak(folder: Path, seconds: float) -> list[Bound]:
             system.until_ready(name)
         assert system.process is not None
         pid = system.process.pid
+        # The system would close the idle connection in mid-run, and its open files would differ.
+        system.client.close()
         quiet, held = uvloop.run(steady(system.port, seconds * QUIET, pid))
         print(f"quiet: {quiet.answered / seconds / QUIET:.0f} calls/s, {held}")
         begun = time.monotonic()
