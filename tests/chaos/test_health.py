@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +27,12 @@ def path(server: str, tool: str, timeout_s: float = 20) -> str:
 
 def post(system: System, server: str, tool: str, **arguments: Any) -> httpx.Response:
     return system.client.post(path(server, tool), json=arguments)
+
+
+def bridge_in_flight(system: System, server: str) -> int:
+    status = system.get("/api/v1/mcp/bridge/status")
+    count: int = status["sessions"][server]["in_flight"]
+    return count
 
 
 def not_ready(system: System, server: str) -> Any:
@@ -96,6 +103,21 @@ def test_a_call_that_freezes_its_server_is_answered_and_shows(make: Make) -> Non
         assert down["healthy"] is False
         assert system.until_ready("bad")["restarts"] == 1
         assert post(system, "bad", "echo").status_code == 200
+
+
+def test_a_freeze_shows_as_soon_while_calls_are_under_way(make: Make) -> None:
+    system = make(bad=entry(canary_s=CANARY_S))
+    with ThreadPoolExecutor(4) as pool:
+        url = f"{system.client.base_url}{path('bad', 'hold', 3)}"
+        held = [pool.submit(httpx.post, url, json={}, timeout=30) for _ in range(4)]
+        eventually(lambda: bridge_in_flight(system, "bad") == 4)
+        os.kill(system.server("bad")["pid"], signal.SIGSTOP)
+        down = eventually(lambda: not_ready(system, "bad"), CANARY_S + LOOKING_S)
+        assert (down["state"], down["reason"]) == ("degraded", "it does not answer")
+        assert [call.result(10).status_code for call in held] == [504] * 4
+    gone = eventually(lambda: (s := system.server("bad"))["state"] != "degraded" and s, 5)
+    assert gone["reason"].startswith("it did not answer for ")
+    assert system.until_ready("bad")["restarts"] == 1
 
 
 def test_a_server_that_wakes_from_a_freeze_is_healthy_again(make: Make) -> None:
