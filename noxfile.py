@@ -59,6 +59,14 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "tests.bench", *session.posargs)
 
 
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Ten minutes of full load beside a crashing server, then a thousand starts and stops."""
+    _install(session, "tests")
+    session.run("python", "-m", "tests.soak", *(session.posargs or ["--seconds=600"]))
+    session.run("python", "-m", "tests.churn")
+
+
 @nox.session(name="env-example")
 def env_example(session: nox.Session) -> None:
     """Write `.env.example` anew from the settings."""
