@@ -92,7 +92,9 @@ async def test_an_exit_interrupts_all_calls_under_way_at_once(era: str) -> None:
     async with chaos(era) as here:
         held = [asyncio.create_task(here.call("hold")) for _ in range(AT_ONCE)]
         await until(lambda: here.mcp.traffic()[NAME].in_flight == AT_ONCE)
-        with pytest.raises(CallInterrupted, match="ended during the call"):
+        with pytest.raises(
+            CallInterrupted, match="ended during the call: the process exited with code 7"
+        ):
             await here.call("exit", code=7)
         async with asyncio.timeout(2):
             outcomes: list[Any] = await asyncio.gather(*held, return_exceptions=True)
@@ -104,7 +106,9 @@ async def test_an_exit_interrupts_all_calls_under_way_at_once(era: str) -> None:
 async def test_it_exits_on_the_nth_call_and_serves_again(era: str) -> None:
     async with chaos(era) as here:
         assert [said(await here.call("exit_on", n=3)) for _ in "12"] == ["1", "2"]
-        with pytest.raises(CallInterrupted, match="ended during the call"):
+        with pytest.raises(
+            CallInterrupted, match="ended during the call: the process exited with code 7"
+        ):
             await here.call("exit_on", n=3)
         await restarted(here, "the process exited with code 4")
         assert said(await here.call("exit_on", n=3)) == "1"

@@ -9,6 +9,7 @@ import msgspec
 from domain.model.tasks import TaskProgress
 from domain.model.tools import CallInterrupted, CallTimedOut, PeerRefused
 from domain.orchestration.gate import Gate
+from domain.orchestration.life import LAST_WORDS_S
 from domain.orchestration.runner import Runner
 from domain.ports.mcp import ProgressSink, SessionClosed
 from domain.ports.system import Clock
@@ -87,6 +88,7 @@ class Router:
                 raise
             except SessionClosed as failure:
                 if failure.sent:
+                    await runner.out_of_service(LAST_WORDS_S)  # the reason is known a moment later
                     raise _interrupted(runner, failure) from failure
                 if not runner.coming_up:
                     raise runner.down() from failure

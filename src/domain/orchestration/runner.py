@@ -51,6 +51,7 @@ class Runner:
         self._closed = False
         self._resting = False
         self._settled = asyncio.Event()
+        self._out_of_service = asyncio.Event()
         self._nudge = asyncio.Event()
         self.vitals = Vitals(parts.clock, self._health_changed)
         self.gate = Gate(f"The server {spec.name!r}", spec.limits.calls, spec.limits.queue)
@@ -170,6 +171,14 @@ class Runner:
         between = self._record.state is ServerState.STOPPING and self._resting
         return between or self._record.state in {ServerState.IDLE, ServerState.STARTING}
 
+    async def out_of_service(self, wait_s: float) -> None:
+        """Wait for the record to say that it does not serve: a session ends before its process."""
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._out_of_service.wait()
+        except TimeoutError:
+            return  # it serves: only that exchange has ended
+
     def down(self) -> ServerDown:
         """The failure that says why no call can be taken now."""
         record = self._record
@@ -261,6 +270,10 @@ class Runner:
 
     def _set(self, record: ServerRecord) -> None:
         before, self._record = self._record, record
+        if record.state in SERVING:
+            self._out_of_service.clear()
+        else:
+            self._out_of_service.set()
         if record.state is ServerState.STARTING or self._resting:
             self._settled.clear()
         else:
