@@ -107,7 +107,7 @@ async def test_it_exits_on_the_nth_call_and_serves_again(era: str) -> None:
     async with chaos(era) as here:
         assert [said(await here.call("exit_on", n=3)) for _ in "12"] == ["1", "2"]
         with pytest.raises(
-            CallInterrupted, match="ended during the call: the process exited with code 7"
+            CallInterrupted, match="ended during the call: the process exited with code 4"
         ):
             await here.call("exit_on", n=3)
         await restarted(here, "the process exited with code 4")
