@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -69,17 +70,18 @@ class _Kind(NamedTuple):
     """How packages of one registry are run."""
 
     runtime: str
-    home: tuple[str, ...]
+    home: tuple[str, str]
     identifier: re.Pattern[str]
+
+    def is_home(self, base_url: str) -> bool:
+        """Whether the address lies in the public registry's domain, from which it is run anyway."""
+        host = urlsplit(base_url).hostname or ""
+        return tuple(host.split(".")[-2:]) == self.home
 
 
 KINDS: Mapping[str, _Kind] = {
-    "npm": _Kind(
-        "npx", ("https://registry.npmjs.org",), re.compile(r"(?:@[\w.-]+/)?\w[\w.-]*", re.ASCII)
-    ),
-    "pypi": _Kind(
-        "uvx", ("https://pypi.org", "https://pypi.org/simple"), re.compile(r"\w[\w.-]*", re.ASCII)
-    ),
+    "npm": _Kind("npx", ("npmjs", "org"), re.compile(r"(?:@[\w.-]+/)?\w[\w.-]*", re.ASCII)),
+    "pypi": _Kind("uvx", ("pypi", "org"), re.compile(r"\w[\w.-]*", re.ASCII)),
 }
 # Whatever `npx` and `uvx` would take for a URL, a path or an option is no identifier.
 
@@ -240,7 +242,7 @@ def _kind(package: _Package) -> _Kind:
         raise _Unusable(f"a package that speaks {package.transport.type} is not supported")
     if package.runtime_hint not in {"", kind.runtime}:
         raise _Unusable(f"it is to be run by {package.runtime_hint}, not by {kind.runtime}")
-    if package.registry_base_url.rstrip("/") not in {"", *kind.home}:
+    if package.registry_base_url and not kind.is_home(package.registry_base_url):
         raise _Unusable("it lies in another registry than the public one")
     if not kind.identifier.fullmatch(package.identifier):
         raise _Unusable("its identifier is no package's name")

@@ -8,7 +8,7 @@ import pytest
 
 from domain.model.servers import Command, Remote
 from entrypoints.mcp_config import ConfigRefused
-from entrypoints.server_json import Described, Undescribed, is_server_json, read_server_json
+from entrypoints.server_json import KINDS, Described, Undescribed, is_server_json, read_server_json
 
 NPM = {
     "registryType": "npm",
@@ -46,12 +46,15 @@ def with_arguments(*arguments: dict[str, Any]) -> dict[str, Any]:
     return {**NPM, "packageArguments": arguments}
 
 
+PUBLIC = ".".join(("registry", *KINDS["npm"].home))
+
+
 @pytest.mark.parametrize(
     ("package", "expected"),
     [
         (NPM, "npx -y @ada/weather@1.2.3"),
         (PYPI, "uvx --from weather==1.2.3 weather"),
-        ({**NPM, "registryBaseUrl": "https://registry.npmjs.org/"}, "npx -y @ada/weather@1.2.3"),
+        ({**NPM, "registryBaseUrl": f"https://{PUBLIC}/"}, "npx -y @ada/weather@1.2.3"),
         (
             {**NPM, "runtimeHint": "npx", "runtimeArguments": [{"type": "named", "name": "--yes"}]},
             "npx --yes @ada/weather@1.2.3",
