@@ -56,6 +56,7 @@ from entrypoints.settings.values import Secret, Settings
 
 NO_MODEL = "no language model is configured (SUTAZAI_LLM_BASE_URL, SUTAZAI_LLM_MODEL)"
 
+NO_ENGINE = Finding(state=HealthState.DISABLED, reason="no engine is configured")
 RETRY_S = 0.25
 # Between two tries to reach a database server that is still starting itself.
 ANSWERING = SERVING | {ServerState.IDLE, ServerState.STARTING}
@@ -101,23 +102,14 @@ async def open_system(
         inspector: StorageInspector = database.inspector
         models = _models(settings, clock, stack)
         mcp = await _servers((installation, environ), given, transactions, (clock, chance), stack)
-        limits = WorkerLimits()
-        runs: RunOf = {
-            ToolPayload: ToolRun(mcp, transactions),
-            AgentPayload: AgentRun(mcp, models, transactions),
-        }
-        carrier = Carrier(transactions, signals, runs, chance, limits)
-        worker = Worker(WorkerId(f"{installation}/serve"), transactions, signals, carrier, limits)
-        await worker.start()
-        stack.push_async_callback(worker.stop, timedelta())
+        shared = (transactions, signals, chance)
+        worker = await _worker(installation, shared, mcp, models, stack)
         tasks = TaskService(transactions, signals, chance)
         probes: dict[str, Probe] = {
             "database": StorageProbe(inspector),
             "cache": CacheProbe(cache, clock),
             "mcp": ServersProbe(mcp),
-            "docker": FixedProbe(
-                Finding(state=HealthState.DISABLED, reason="no engine is configured")
-            ),
+            "docker": FixedProbe(NO_ENGINE),
             "models": _model_probe(models.default, cache, clock),
             "tasks": WorkerProbe(worker),
         }
@@ -136,6 +128,27 @@ async def open_system(
         registry.register_value(StorageInspector, inspector)
         registry.register_value(Cache, cache)
         yield System(container=svcs.Container(registry), mcp=mcp, worker=worker)
+
+
+async def _worker(
+    installation: str,
+    shared: tuple[Transactions, Signals, Chance],
+    mcp: McpService,
+    models: Models,
+    stack: AsyncExitStack,
+) -> Worker:
+    """A worker that claims already; the stack ends it."""
+    transactions, signals, chance = shared
+    limits = WorkerLimits()
+    runs: RunOf = {
+        ToolPayload: ToolRun(mcp, transactions),
+        AgentPayload: AgentRun(mcp, models, transactions),
+    }
+    carrier = Carrier(transactions, signals, runs, chance, limits)
+    worker = Worker(WorkerId(f"{installation}/serve"), transactions, signals, carrier, limits)
+    await worker.start()
+    stack.push_async_callback(worker.stop, timedelta())
+    return worker
 
 
 def _refuse_unsupported(settings: Settings) -> None:
