@@ -14,8 +14,9 @@ from domain.model.conversations import (
 )
 from domain.model.pages import Page, PageQuery
 from domain.model.tasks import FINISHED, AgentPayload, Task, TaskStatus
-from domain.ports.storage import TaskQuery, Transaction, Transactions
+from domain.ports.storage import Transaction, Transactions
 from domain.ports.system import Chance
+from domain.ports.tasks import TaskQuery
 from domain.tasks.service import SubmitTask, TaskService
 from domain.tasks.worker import Worker
 

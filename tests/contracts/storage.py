@@ -20,7 +20,8 @@ from domain.model.tasks import (
     ToolPayload,
     WorkerId,
 )
-from domain.ports.storage import NewTask, Transactions
+from domain.ports.storage import Transactions
+from domain.ports.tasks import NewTask
 
 LEASE = timedelta(milliseconds=50)
 LONG = timedelta(minutes=5)

@@ -19,7 +19,7 @@ from domain.model.tasks import (
     TaskStatus,
     WorkerId,
 )
-from domain.ports.storage import Pulse, TaskQueue
+from domain.ports.tasks import Pulse, TaskQueue
 from tests.contracts.storage import (
     DONE,
     LEASE,

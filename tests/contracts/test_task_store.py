@@ -19,7 +19,7 @@ from domain.model.tasks import (
     TaskStatus,
     TaskType,
 )
-from domain.ports.storage import TaskQuery
+from domain.ports.tasks import TaskQuery
 from tests.contracts.storage import DONE, LEASE, ME, Store, text_event, tool_task, turn_task
 
 pytestmark = pytest.mark.anyio

@@ -19,7 +19,7 @@ from domain.model.conversations import (
 from domain.model.pages import PageQuery
 from domain.model.tasks import TaskId, TaskStatus
 from domain.ports.models import ModelAnswer
-from domain.ports.storage import TaskQuery
+from domain.ports.tasks import TaskQuery
 from tests.domain.agent_bench import AGENT, AgentBench, Script, bench
 
 pytestmark = pytest.mark.anyio

@@ -20,7 +20,7 @@ from domain.model.tasks import (
     TaskStatus,
     WorkerId,
 )
-from domain.ports.storage import Pulse
+from domain.ports.tasks import Pulse
 
 
 class MemoryQueue:

@@ -23,7 +23,7 @@ from domain.model.tasks import (
     TaskStatus,
     WorkerId,
 )
-from domain.ports.storage import Pulse
+from domain.ports.tasks import Pulse
 
 _due = tasks.alias("due")
 _IS_DUE = or_(

@@ -24,7 +24,7 @@ from domain.model.tasks import (
     TaskStatus,
     TaskType,
 )
-from domain.ports.storage import NewTask, TaskQuery
+from domain.ports.tasks import NewTask, TaskQuery
 
 CANCELLED_EARLY = TaskError(reason="cancelled", message="Cancelled while no worker held it.")
 

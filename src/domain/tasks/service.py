@@ -25,8 +25,9 @@ from domain.model.tasks import (
     TaskStatus,
 )
 from domain.ports.signals import Signals
-from domain.ports.storage import NewTask, TaskQuery, Transaction, Transactions
+from domain.ports.storage import Transaction, Transactions
 from domain.ports.system import Chance
+from domain.ports.tasks import NewTask, TaskQuery
 from domain.tasks import topics
 from domain.tasks.agent_run import finished_steps
 from domain.tasks.runs import events_of

@@ -23,8 +23,8 @@ from domain.model.tasks import (
     TaskType,
     ToolPayload,
 )
-from domain.ports.storage import TaskQuery
 from domain.ports.system import Clock
+from domain.ports.tasks import TaskQuery
 from domain.tasks.service import SubmitTask, TaskService
 from entrypoints.http.problems import ParameterInvalid
 from entrypoints.http.requests import Cursor, Id, Limit, Query, Service, caller_of

@@ -1,0 +1,132 @@
+"""Tasks as rows: as their owners see them, and as workers do."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Protocol
+
+import msgspec
+
+from domain.model.callers import CallerId
+from domain.model.conversations import ConversationId
+from domain.model.pages import Page, PageQuery
+from domain.model.tasks import (
+    Hold,
+    NewEvent,
+    Outcome,
+    Payload,
+    Task,
+    TaskEvent,
+    TaskId,
+    TaskStatus,
+    WorkerId,
+)
+
+
+class NewTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A task to keep. `delay` and `deadline` count from the store's now."""
+
+    task_id: TaskId
+    payload: Payload
+    owner: CallerId
+    priority: int = 0
+    conversation_id: ConversationId | None = None
+    max_attempts: int = 3
+    delay: timedelta = timedelta()
+    deadline: timedelta | None = None
+
+
+class TaskQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which tasks to list; None does not narrow."""
+
+    owner: CallerId | None = None
+    status: TaskStatus | None = None
+    conversation_id: ConversationId | None = None
+    page: PageQuery = PageQuery()
+
+
+class TaskStore(Protocol):
+    """Tasks as their owners see them."""
+
+    async def add(self, new: NewTask) -> Task:
+        """Keep a queued task.
+
+        Raises ConversationBusy where another task of the conversation has not ended.
+        """
+        ...
+
+    async def get(self, task_id: TaskId) -> Task:
+        """Raises TaskNotFound."""
+        ...
+
+    async def list(self, query: TaskQuery) -> Page[Task]:
+        """Newest first; the cursor is the id."""
+        ...
+
+    async def request_cancel(self, task_id: TaskId) -> Task:
+        """Cancel it: at once where no worker holds it, else by a mark its worker will see.
+
+        May be repeated. Raises TaskNotFound, TaskFinished.
+        """
+        ...
+
+    async def events(self, task_id: TaskId, after: int, limit: int) -> tuple[TaskEvent, ...]:
+        """Events with a `seq` above `after`, in order."""
+        ...
+
+    async def counts(self) -> Mapping[TaskStatus, int]:
+        """How many tasks stand in each status; statuses without one are absent."""
+        ...
+
+
+class Pulse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a heartbeat brings back."""
+
+    lost: tuple[Hold, ...] = ()
+    cancelled: tuple[Hold, ...] = ()
+
+
+class TaskQueue(Protocol):
+    """Tasks as workers see them. The store's clock decides; the attempt fences every write.
+
+    Every method with a Hold raises StaleAttempt where the task is not running at that attempt.
+    """
+
+    async def claim(
+        self, worker: WorkerId, lease: timedelta, limit: int, only: TaskId | None = None
+    ) -> tuple[Task, ...]:
+        """Take up to `limit` due tasks, by priority (higher first), then by age.
+
+        Due is: queued with `run_at` passed, or running with its lease passed. Each comes back
+        running, its attempt one higher (also beyond `max_attempts`: the worker then ends it).
+        Of many workers exactly one gets a task. `only` narrows to one task.
+        """
+        ...
+
+    async def heartbeat(self, worker: WorkerId, lease: timedelta, holds: tuple[Hold, ...]) -> Pulse:
+        """Renew the leases of all `holds` at once; say which are lost and which to cancel."""
+        ...
+
+    async def record(self, hold: Hold, events: tuple[NewEvent, ...]) -> int:
+        """Put events at the end of the task's; return the last `seq`.
+
+        A PROGRESS event's data also becomes the task's `progress`.
+        """
+        ...
+
+    async def finish(self, hold: Hold, outcome: Outcome) -> Task:
+        """End the task. Its lease is gone."""
+        ...
+
+    async def requeue(self, hold: Hold, delay: timedelta, *, counted: bool) -> Task:
+        """Back to queued, due after `delay`; not `counted` allows one attempt more instead.
+
+        The attempt's number stays: used twice, it would fence nothing.
+        """
+        ...
+
+    async def abandon(self, worker: WorkerId) -> int:
+        """End the leases of all that `worker` holds: its earlier life is surely over.
+
+        Returns how many tasks became due.
+        """
+        ...
