@@ -23,7 +23,7 @@ from entrypoints.http.door import Door, DoorRules
 from entrypoints.serving import HttpServer, PortTaken, probe_port
 from entrypoints.settings.folder import make_data_folder
 from entrypoints.settings.values import Settings
-from entrypoints.wiring import System, open_system
+from entrypoints.wiring.system import System, open_system
 
 logger = logging.getLogger(__name__)
 

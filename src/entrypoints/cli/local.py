@@ -44,7 +44,7 @@ def settings(context: Context) -> int:
 def upgrade(context: Context) -> int:
     """Bring the database to the newest revision."""
     settings = _settings(context)
-    from entrypoints.wiring import database_upgrade  # noqa: PLC0415 - other commands start without it
+    from entrypoints.wiring.database import database_upgrade  # noqa: PLC0415 - other commands start without it
 
     make_data_folder(settings.data_dir)
     revision = asyncio.run(database_upgrade(settings))
@@ -54,7 +54,7 @@ def upgrade(context: Context) -> int:
 def current(context: Context) -> int:
     """The database's revision, and the newest that this version knows."""
     settings = _settings(context)
-    from entrypoints.wiring import database_current  # noqa: PLC0415 - other commands start without it
+    from entrypoints.wiring.database import database_current  # noqa: PLC0415 - other commands start without it
 
     revision, head = asyncio.run(database_current(settings))
     text = f"current  {revision or 'none'}\nhead     {head}"
@@ -64,7 +64,7 @@ def current(context: Context) -> int:
 def check(context: Context) -> int:
     """Fail if the tables differ from what this version declares."""
     settings = _settings(context)
-    from entrypoints.wiring import (  # noqa: PLC0415 - other commands start without it
+    from entrypoints.wiring.database import (  # noqa: PLC0415 - other commands start without it
         database_check,
         database_current,
     )

@@ -1,0 +1,54 @@
+"""The MCP servers: how they are started, dialled and spoken to."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+
+from adapters.mcp.connector import StreamConnector
+from adapters.processes.launcher import ProcessLauncher
+from adapters.schemas.compiler import JsonSchemaCompiler
+from domain.model.servers import Remote, ServerSpec
+from domain.orchestration.fleet import Fleet
+from domain.orchestration.life import Parts
+from domain.orchestration.service import McpService
+from domain.ports.launching import Launcher
+from domain.ports.mcp import Changed, McpConnector, McpSession, Opening, RemoteConnector
+from domain.ports.schemas import SchemaCompiler
+from entrypoints.wiring.ground import Ground
+
+
+async def started_servers(
+    ground: Ground,
+    installation: str,
+    environ: Mapping[str, str],
+    given: Iterable[ServerSpec],
+    stack: AsyncExitStack,
+) -> McpService:
+    """A fleet that has begun; the stack ends every server of it."""
+    processes = ProcessLauncher(installation, environ)
+    stack.push_async_callback(processes.aclose)
+    launcher: Launcher = processes
+    connector: McpConnector = StreamConnector("sutazai", version("sutazai"))
+    compiler: SchemaCompiler = JsonSchemaCompiler()
+    dialer: RemoteConnector = _Dialer()
+    parts = Parts(
+        launcher=launcher,
+        connector=connector,
+        dialer=dialer,
+        clock=ground.clock,
+        chance=ground.chance,
+    )
+    fleet = Fleet(parts, ground.transactions, compiler, given)
+    stack.push_async_callback(fleet.stop)
+    await fleet.start()
+    return McpService(fleet, ground.clock)
+
+
+class _Dialer:
+    """Remote servers need httpx, 7 MB and 0.2 s: imported when the first one is dialled."""
+
+    async def dial(self, recipe: Remote, opening: Opening, changed: Changed) -> McpSession:
+        from adapters.mcp.remote.connector import HttpConnector  # noqa: PLC0415 - as it says
+
+        connector: RemoteConnector = HttpConnector("sutazai", version("sutazai"))
+        return await connector.dial(recipe, opening, changed)

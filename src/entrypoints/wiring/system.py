@@ -1,0 +1,80 @@
+"""The composition root of `serve`: every service, opened and closed as one stack."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+import svcs
+
+from domain.agents import AgentService
+from domain.chat import ChatService
+from domain.health import HealthService
+from domain.mesh import MeshService
+from domain.model.servers import SERVING, ServerSpec, ServerState
+from domain.model.tasks import WorkerId
+from domain.orchestration.service import McpService
+from domain.ports.cache import Cache
+from domain.ports.storage import StorageInspector
+from domain.ports.system import Clock
+from domain.tasks.service import TaskService
+from domain.tasks.worker import Worker
+from entrypoints.settings.values import Settings
+from entrypoints.wiring.ground import opened_ground
+from entrypoints.wiring.models import models_of
+from entrypoints.wiring.probes import probes_of
+from entrypoints.wiring.servers import started_servers
+from entrypoints.wiring.worker import started_worker
+
+ANSWERING = SERVING | {ServerState.IDLE, ServerState.STARTING}
+
+
+class System(msgspec.Struct, frozen=True, kw_only=True):
+    """An open system; `container` holds every service under its type."""
+
+    container: svcs.Container
+    mcp: McpService
+    worker: Worker
+
+
+@asynccontextmanager
+async def open_system(
+    settings: Settings,
+    environ: Mapping[str, str],
+    installation: str,
+    given: Iterable[ServerSpec],
+) -> AsyncIterator[System]:
+    """Open the database, begin the servers and the worker; leaving ends them in turn.
+
+    Raises:
+        SettingUnsupported: a part is asked for that this version does not have.
+        StorageUnavailable: the database cannot be reached in time, or its tables are outdated.
+    """
+    async with AsyncExitStack() as stack:
+        ground = await opened_ground(settings, stack)
+        clock, transactions, signals = ground.clock, ground.transactions, ground.shared.signals
+        models = models_of(settings, clock, stack)
+        mcp = await started_servers(ground, installation, environ, given, stack)
+        worker_id = WorkerId(f"{installation}/serve")
+        worker = await started_worker(worker_id, ground, mcp, models, stack)
+        tasks = TaskService(transactions, signals, ground.chance)
+        health = HealthService(probes_of(ground, mcp, models, worker), clock)
+        registry = svcs.Registry()
+        for service in (
+            mcp,
+            AgentService(transactions, models, lambda: _offered(mcp), clock),
+            tasks,
+            ChatService(transactions, tasks, worker, ground.chance),
+            health,
+            MeshService(mcp, models, health, clock),
+        ):
+            registry.register_value(type(service), service)
+        registry.register_value(Clock, clock)
+        registry.register_value(StorageInspector, ground.inspector)
+        registry.register_value(Cache, ground.shared.cache)
+        yield System(container=svcs.Container(registry), mcp=mcp, worker=worker)
+
+
+def _offered(mcp: McpService) -> frozenset[str]:
+    """Full names of the tools whose server takes calls now, or would on the first."""
+    answering = {record.spec.name for record in mcp.records() if record.state in ANSWERING}
+    return frozenset(tool.full_name for tool in mcp.tools() if tool.server in answering)
