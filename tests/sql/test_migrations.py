@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy import make_url
 
 from adapters.sql import migrate
 from adapters.sql.engine import open_database
+from domain.model.conversations import ConversationId
+from domain.model.tasks import EventKind, TaskId, ToolPayload
 
 pytestmark = pytest.mark.anyio
 
@@ -21,6 +24,10 @@ def _revisions() -> list[str]:
     config.set_main_option("script_location", str(migrate.folder()))
     walk = ScriptDirectory.from_config(config).walk_revisions()
     return [script.revision for script in walk][::-1]
+
+
+def _path(url: str) -> str:
+    return str(make_url(url).database)
 
 
 async def _current(url: str) -> str | None:
@@ -96,3 +103,39 @@ async def test_migrating_leaves_the_logging_alone(url: str) -> None:
     await migrate.upgrade(url)
     assert (root.level, list(root.handlers)) == before
     assert not logging.getLogger("sqlalchemy.engine").disabled
+
+
+async def test_rows_of_an_older_version_are_kept_on_the_way_to_the_head(url: str) -> None:
+    await migrate.upgrade(url, "0002")
+    at = "2026-01-02 03:04:05.678000"
+    with closing(sqlite3.connect(_path(url))) as connection, connection:
+        connection.execute(
+            "INSERT INTO tasks (task_id, task_type, status, payload, priority, owner, attempt,"
+            " max_attempts, run_at, created_at, last_seq) VALUES ('t1', 'tool', 'queued',"
+            ' \'{"type":"tool","server":"clock","tool":"now"}\', 5, \'me\', 2, 3, ?, ?, 1)',
+            (at, at),
+        )
+        connection.execute(
+            "INSERT INTO task_events VALUES ('t1', 1, 1, 'start', '{}', ?)",
+            (at,),
+        )
+        connection.execute(
+            "INSERT INTO conversations VALUES ('talk', 'code-helper', 'me', 0, ?, ?)", (at, at)
+        )
+    await migrate.upgrade(url)
+    assert await migrate.differences(url) == ()
+    database = open_database(url)
+    async with database.transactions.read() as transaction:
+        task = await transaction.tasks.get(TaskId("t1"))
+        events = await transaction.tasks.events(TaskId("t1"), 0, 10)
+        talk = await transaction.conversations.get(ConversationId("talk"))
+    await database.dispose()
+    assert task.payload == ToolPayload(server="clock", tool="now")
+    assert (task.priority, task.attempt, task.created_at.isoformat()) == (
+        5,
+        2,
+        "2026-01-02T03:04:05.678000+00:00",
+    )
+    assert (task.schedule_id, task.scheduled_for) == (None, None)
+    assert [(event.seq, event.kind) for event in events] == [(1, EventKind.START)]
+    assert talk.agent_id == "code-helper"

@@ -1,15 +1,19 @@
 """All rows of the in-memory store at one moment, and copies that nobody else can change."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
 
 from domain.model.agents import Agent, AgentId
+from domain.model.callers import CallerId
 from domain.model.conversations import Conversation, ConversationId, StoredMessage
+from domain.model.keys import IdempotencyKey
+from domain.model.schedules import Schedule
 from domain.model.servers import ServerName, ServerSpec
-from domain.model.tasks import Task, TaskEvent, TaskId
+from domain.model.tasks import ScheduleId, Task, TaskEvent, TaskId
 from domain.ports.system import Clock
 
 T = TypeVar("T")
@@ -18,6 +22,14 @@ T = TypeVar("T")
 def own(value: T) -> T:
     """The value as a database would give it back: through JSON, nothing in it shared."""
     return msgspec.json.decode(msgspec.json.encode(value), type=type(value))
+
+
+class KeptKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An idempotency key that was taken; `answer` is JSON text once there is one."""
+
+    fingerprint: str
+    created_at: datetime
+    answer: bytes | None = None
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +42,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     messages: dict[ConversationId, tuple[StoredMessage, ...]] = msgspec.field(default_factory=dict)
     tasks: dict[TaskId, Task] = msgspec.field(default_factory=dict)
     events: dict[TaskId, tuple[TaskEvent, ...]] = msgspec.field(default_factory=dict)
+    keys: dict[tuple[CallerId, IdempotencyKey], KeptKey] = msgspec.field(default_factory=dict)
+    schedules: dict[ScheduleId, Schedule] = msgspec.field(default_factory=dict)
 
     def copy(self) -> "State":
         """A state of its own to change."""

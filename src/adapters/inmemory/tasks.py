@@ -14,6 +14,8 @@ from domain.model.tasks import (
     FINISHED,
     AgentPayload,
     EventKind,
+    Fire,
+    FiredAlready,
     NewEvent,
     Task,
     TaskError,
@@ -40,6 +42,8 @@ class MemoryTasks:
         if new.task_id in self._state.tasks:
             raise ValueError(new.task_id)
         self._require_idle_conversation(new)
+        if new.fire is not None:
+            self._require_fresh(new.fire)
         now = self._clock.now()
         kind = TaskType.AGENT if isinstance(new.payload, AgentPayload) else TaskType.TOOL
         return self._keep(
@@ -55,6 +59,8 @@ class MemoryTasks:
                 run_at=now + new.delay,
                 deadline_at=None if new.deadline is None else now + new.deadline,
                 created_at=now,
+                schedule_id=None if new.fire is None else new.fire.schedule_id,
+                scheduled_for=None if new.fire is None else new.fire.scheduled_for,
             )
         )
 
@@ -107,6 +113,15 @@ class MemoryTasks:
             raise ConversationBusy(
                 f"A turn of the conversation {new.conversation_id!r} is still under way.",
                 conversation_id=new.conversation_id,
+            )
+
+    def _require_fresh(self, fire: Fire) -> None:
+        wanted = (fire.schedule_id, fire.scheduled_for)
+        tasks = self._state.tasks.values()
+        if any((task.schedule_id, task.scheduled_for) == wanted for task in tasks):
+            raise FiredAlready(
+                f"The schedule {fire.schedule_id!r} has a task for that time.",
+                schedule_id=fire.schedule_id,
             )
 
     def _keep(self, task: Task) -> Task:

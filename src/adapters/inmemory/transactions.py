@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 
 from adapters.inmemory.agents import MemoryAgents
 from adapters.inmemory.conversations import MemoryConversations
+from adapters.inmemory.keys import MemoryKeys
 from adapters.inmemory.queue import MemoryQueue
+from adapters.inmemory.schedules import MemorySchedules
 from adapters.inmemory.servers import MemoryServers
 from adapters.inmemory.state import Rows, State
 from adapters.inmemory.tasks import MemoryTasks
@@ -22,6 +24,8 @@ class MemoryTransaction:
         self.conversations = MemoryConversations(rows)
         self.tasks = MemoryTasks(rows)
         self.queue = MemoryQueue(rows)
+        self.keys = MemoryKeys(rows)
+        self.schedules = MemorySchedules(rows)
 
 
 class MemoryTransactions:

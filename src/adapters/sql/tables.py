@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -23,6 +24,7 @@ from sqlalchemy import (
 
 from domain.model.agents import AgentLimits
 from domain.model.conversations import Message
+from domain.model.schedules import ScheduledWork
 from domain.model.servers import ServerSpec
 from domain.model.tasks import Payload, TaskError, TaskProgress
 
@@ -154,6 +156,8 @@ tasks = Table(
     Column("result", Json()),
     Column("error", Json(TaskError)),
     Column("last_seq", Integer, nullable=False),
+    Column("schedule_id", String),
+    Column("scheduled_for", Utc),
 )
 # The conditions of partial indexes on PostgreSQL stand in the migrations alone: naming them here
 # would import its dialect.
@@ -166,6 +170,7 @@ Index(
 )
 Index("uq_tasks_busy_conversation", tasks.c.conversation_id, unique=True, sqlite_where=UNFINISHED)
 Index("ix_tasks_created_at_task_id", tasks.c.created_at, tasks.c.task_id)
+Index("uq_tasks_fire", tasks.c.schedule_id, tasks.c.scheduled_for, unique=True)
 
 task_events = Table(
     "task_events",
@@ -176,4 +181,35 @@ task_events = Table(
     Column("kind", String, nullable=False),
     Column("data", Json(Mapping[str, Any]), nullable=False),
     Column("at", Utc, nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("caller", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("fingerprint", String, nullable=False),
+    Column("answer", Json()),
+    Column("created_at", Utc, nullable=False),
+    Index(None, "created_at"),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("schedule_id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("cron", String, nullable=False),
+    Column("timezone", String, nullable=False),
+    Column("work", Json(ScheduledWork), nullable=False),
+    Column("owner", String, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("next_at", Utc),
+    Column("last_at", Utc),
+    Column("last_task_id", String),
+    Column("last_error", String),
+    Column("created_at", Utc, nullable=False),
+    Column("version", Integer, nullable=False),
+    Index(None, "next_at"),
+    Index(None, "created_at", "schedule_id"),
 )

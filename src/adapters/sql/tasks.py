@@ -15,6 +15,7 @@ from domain.model.pages import Page
 from domain.model.tasks import (
     AgentPayload,
     EventKind,
+    FiredAlready,
     Task,
     TaskError,
     TaskEvent,
@@ -88,12 +89,19 @@ class SqlTasks:
             "max_attempts": new.max_attempts,
             "delay_s": seconds(new.delay),
             "deadline_s": seconds(new.deadline),
+            "schedule_id": None if new.fire is None else new.fire.schedule_id,
+            "scheduled_for": None if new.fire is None else new.fire.scheduled_for,
         }
         busy = ConversationBusy(
             f"A turn of the conversation {new.conversation_id!r} is still under way.",
             conversation_id=new.conversation_id,
         )
-        rows = await self._statements.rows(ADD, values, {"uq_tasks_busy_conversation": busy})
+        fired = FiredAlready(
+            f"The schedule {values['schedule_id']!r} has a task for that time.",
+            schedule_id=values["schedule_id"],
+        )
+        conflicts = {"uq_tasks_busy_conversation": busy, "uq_tasks_fire": fired}
+        rows = await self._statements.rows(ADD, values, conflicts)
         return task_of(rows[0])
 
     async def get(self, task_id: TaskId) -> Task:

@@ -7,7 +7,9 @@ from adapters.sql.agents import SqlAgents
 from adapters.sql.conversations import SqlConversations
 from adapters.sql.core_only import AsyncConnection, AsyncEngine
 from adapters.sql.dialect import Engines
+from adapters.sql.keys import SqlKeys
 from adapters.sql.queue import SqlQueue
+from adapters.sql.schedules import SqlSchedules
 from adapters.sql.servers import SqlServers
 from adapters.sql.statements import Statements, translated
 from adapters.sql.tasks import SqlTasks
@@ -23,6 +25,8 @@ class SqlTransaction:
         self.conversations = SqlConversations(statements)
         self.tasks = SqlTasks(statements)
         self.queue = SqlQueue(statements)
+        self.keys = SqlKeys(statements)
+        self.schedules = SqlSchedules(statements)
 
 
 class SqlTransactions:

@@ -14,6 +14,7 @@ from domain.model.callers import CallerId
 from domain.model.conversations import ConversationId, Message
 
 TaskId = NewType("TaskId", str)
+ScheduleId = NewType("ScheduleId", str)
 WorkerId = NewType("WorkerId", str)
 
 
@@ -30,6 +31,10 @@ class StaleAttempt(Conflict):
 
     A worker that was frozen past its lease meets this when it thaws: its work no longer counts.
     """
+
+
+class FiredAlready(Conflict):
+    """The schedule has a task for this time."""
 
 
 class TaskStatus(StrEnum):
@@ -137,6 +142,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     `attempt` counts claims: 0 before the first; it fences every write of a worker.
     `lease_until` is when the worker must have shown life; all times are the store's clock's.
+    A schedule's task knows the time for which it was submitted.
     """
 
     task_id: TaskId
@@ -159,6 +165,15 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     progress: TaskProgress | None = None
     result: Any = None
     error: TaskError | None = None
+    schedule_id: ScheduleId | None = None
+    scheduled_for: datetime | None = None
+
+
+class Fire(msgspec.Struct, frozen=True, kw_only=True):
+    """One time of a schedule: it brings one task, however many schedulers there are."""
+
+    schedule_id: ScheduleId
+    scheduled_for: datetime
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):

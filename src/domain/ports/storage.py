@@ -19,6 +19,8 @@ from domain.model.conversations import (
 from domain.model.pages import Page, PageQuery
 from domain.model.servers import ServerName, ServerSpec
 from domain.model.tasks import TaskId
+from domain.ports.keys import KeyStore
+from domain.ports.schedules import ScheduleStore
 from domain.ports.tasks import TaskQueue, TaskStore
 
 
@@ -122,6 +124,10 @@ class Transaction(Protocol):
     def tasks(self) -> TaskStore: ...
     @property
     def queue(self) -> TaskQueue: ...
+    @property
+    def keys(self) -> KeyStore: ...
+    @property
+    def schedules(self) -> ScheduleStore: ...
 
 
 class Transactions(Protocol):

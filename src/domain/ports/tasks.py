@@ -10,6 +10,7 @@ from domain.model.callers import CallerId
 from domain.model.conversations import ConversationId
 from domain.model.pages import Page, PageQuery
 from domain.model.tasks import (
+    Fire,
     Hold,
     NewEvent,
     Outcome,
@@ -33,6 +34,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int = 3
     delay: timedelta = timedelta()
     deadline: timedelta | None = None
+    fire: Fire | None = None
 
 
 class TaskQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +52,8 @@ class TaskStore(Protocol):
     async def add(self, new: NewTask) -> Task:
         """Keep a queued task.
 
-        Raises ConversationBusy where another task of the conversation has not ended.
+        Raises ConversationBusy where another task of the conversation has not ended, FiredAlready
+        where its schedule's fire brought a task before.
         """
         ...
 
