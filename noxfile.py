@@ -5,7 +5,7 @@ import nox
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "tests", "services"]
 
 
 def _install(session: nox.Session, *groups: str) -> None:
@@ -47,7 +47,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def services(session: nox.Session) -> None:
-    """Tests against real MCP servers from npm, on a Node of the session's own."""
+    """Tests against what is real: PostgreSQL, Redis, and MCP servers from npm on a Node."""
     _install(session, "tests", "services")
     session.run("pytest", "-m", "services", *session.posargs)
 

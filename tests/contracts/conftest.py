@@ -1,9 +1,8 @@
-"""Every store that has to keep the contract: the twin, SQLite on a file, PostgreSQL if given."""
+"""Every store that has to keep the contract: the twin, SQLite on a file, a real PostgreSQL."""
 
 import asyncio
-import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,10 +14,9 @@ from adapters.sql import migrate
 from adapters.sql.engine import Database, open_database
 from adapters.sql.tables import metadata
 from tests.contracts.storage import Store
+from tests.real.postgres import new_database
 
-POSTGRES_URL = os.environ.get("SUTAZAI_TEST_POSTGRES_URL", "")
-# A database of its own for these tests: they empty its tables.
-STORES = ["memory", "sqlite", *(["postgresql"] if POSTGRES_URL else [])]
+STORES = ["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.services)]
 
 
 def _url(path: Path) -> str:
@@ -40,6 +38,13 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("storage") / "empty.db"
     asyncio.run(_migrate(path))
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """A database for these tests alone, which empty it."""
+    with new_database(postgres_url) as url:
+        yield url
 
 
 async def _emptied(url: str) -> Database:
@@ -69,7 +74,7 @@ async def store(
         await asyncio.sleep(by.total_seconds() + 0.002)
 
     if request.param == "postgresql":
-        database = await _emptied(POSTGRES_URL)
+        database = await _emptied(request.getfixturevalue("postgres_database"))
     else:
         path = tmp_path / "store.db"
         shutil.copy(empty_database, path)
