@@ -1,9 +1,7 @@
 """A database, opened by its URL."""
 
-from sqlalchemy import make_url
-
-from adapters.sql.dialect import engines
 from adapters.sql.inspector import SqlInspector
+from adapters.sql.opening import engines
 from adapters.sql.transactions import SqlTransactions
 
 
@@ -11,7 +9,7 @@ class Database:
     """One database and what is offered on it; connects on first use."""
 
     def __init__(self, url: str) -> None:
-        self._engines = engines(make_url(url))
+        self._engines = engines(url)
         self.transactions = SqlTransactions(self._engines)
         self.inspector = SqlInspector(self._engines)
 

@@ -21,7 +21,7 @@ class SqlInspector:
         in_use = sum(pool.checkedout() for pool in pools)
         idle = sum(pool.checkedin() for pool in pools)
         started = time.perf_counter()
-        with translated(self._engines.place):
+        with translated(self._engines):
             async with self._engines.reader.connect() as connection:
                 await connection.execute(select(literal(1)))
                 probe_ms = (time.perf_counter() - started) * 1000

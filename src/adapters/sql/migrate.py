@@ -5,10 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, String, column, make_url, select, table
+from sqlalchemy import Connection, String, column, select, table
 
 from adapters.sql.core_only import AsyncConnection
-from adapters.sql.dialect import engines, lock_starters
+from adapters.sql.opening import engines
 from adapters.sql.statements import translated
 from adapters.sql.tables import metadata
 from domain.ports.storage import StorageUnavailable
@@ -71,9 +71,9 @@ async def downgrade(url: str, revision: str) -> None:
 
 async def differences(url: str) -> tuple[str, ...]:
     """How the database's tables differ from those that this version declares."""
-    opened = engines(make_url(url))
+    opened = engines(url)
     try:
-        with translated(opened.place):
+        with translated(opened):
             async with opened.reader.connect() as connection:
                 return await connection.run_sync(_compare)
     finally:
@@ -81,12 +81,12 @@ async def differences(url: str) -> tuple[str, ...]:
 
 
 async def _migrate(url: str, direction: str, revision: str) -> None:
-    opened = engines(make_url(url))
+    opened = engines(url)
     goal = head() if revision == "head" else revision
     try:
-        with translated(opened.place):
+        with translated(opened):
             async with opened.writer.begin() as connection:
-                await lock_starters(connection)
+                await opened.dialect.lock_starters(connection)
                 present = await current(connection)
                 if present not in {None, *_revisions()}:
                     raise RevisionUnknown(

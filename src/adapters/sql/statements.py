@@ -6,35 +6,29 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Executable, Row
-from sqlalchemy.exc import (
-    DataError,
-    IntegrityError,
-    NotSupportedError,
-    ProgrammingError,
-)
+from sqlalchemy.exc import IntegrityError
 
 from adapters.sql.core_only import AsyncConnection
-from adapters.sql.dialect import FAULTS, attempt, fault, violated
+from adapters.sql.dialect import Engines
 from domain.errors import Conflict
 from domain.ports.storage import StorageUnavailable
 
 RETRY_AFTER = timedelta(seconds=1)
 # A lock or a restart is over within seconds, and a repeat costs one statement.
-OURS = (IntegrityError, DataError, NotSupportedError, ProgrammingError)
-# A statement that is wrong in itself is a programming error: it is not the store's failure.
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 @contextmanager
-def translated(place: str) -> Iterator[None]:
+def translated(engines: Engines) -> Iterator[None]:
     """Raise StorageUnavailable for what the driver says of a store that cannot serve."""
     try:
         yield
-    except OURS:
-        raise
-    except FAULTS as error:
-        message = f"{place[:1].upper()}{place[1:]} {fault(error)}."
+    except engines.dialect.faults as error:
+        fault = engines.dialect.fault(error)
+        if fault is None:
+            raise
+        message = f"{engines.place[:1].upper()}{engines.place[1:]} {fault}."
         raise StorageUnavailable(message, retry_after=RETRY_AFTER) from error
 
 
@@ -45,9 +39,9 @@ class Statements:
     and what follows would be kept without what came before.
     """
 
-    def __init__(self, connection: AsyncConnection, place: str) -> None:
+    def __init__(self, connection: AsyncConnection, engines: Engines) -> None:
         self._connection = connection
-        self._place = place
+        self._engines = engines
         self.broken = False
 
     async def rows(
@@ -58,13 +52,13 @@ class Statements:
     ) -> Sequence[Row[Any]]:
         """All rows that a statement gives; a broken constraint raises its conflict by name."""
         try:
-            with translated(self._place):
+            with translated(self._engines):
                 if not conflicts:
                     return await self._run(statement, parameters)
-                async with attempt(self._connection):
+                async with self._engines.dialect.attempt(self._connection):
                     return await self._run(statement, parameters)
         except IntegrityError as error:
-            conflict = (conflicts or {}).get(violated(error))
+            conflict = (conflicts or {}).get(self._engines.dialect.violated(error))
             if conflict is None:
                 raise
             raise conflict from error

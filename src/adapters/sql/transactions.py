@@ -37,30 +37,29 @@ class SqlTransactions:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[SqlTransaction]:
-        place = self._engines.place
         async with self._opened(self._engines.writer) as connection:
-            statements = Statements(connection, place)
+            statements = Statements(connection, self._engines)
             yield SqlTransaction(statements)
             if statements.broken:
                 raise StorageUnavailable("The transaction failed before its end: nothing is kept.")
-            with translated(place):
+            with translated(self._engines):
                 await connection.commit()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[SqlTransaction]:
         async with self._opened(self._engines.reader) as connection:
-            yield SqlTransaction(Statements(connection, self._engines.place))
+            yield SqlTransaction(Statements(connection, self._engines))
 
     @asynccontextmanager
     async def _opened(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction, rolled back at the end unless it was committed."""
         connection = engine.connect()
-        with translated(self._engines.place):
+        with translated(self._engines):
             await connection.start()
         try:
-            with translated(self._engines.place):
+            with translated(self._engines):
                 await connection.begin()
             yield connection
         finally:
-            with translated(self._engines.place):
+            with translated(self._engines):
                 await connection.__aexit__(None, None, None)
