@@ -47,7 +47,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def services(session: nox.Session) -> None:
-    """Tests against what is real: PostgreSQL, Redis, and MCP servers from npm on a Node."""
+    """Tests against what is real: PostgreSQL, Redis, MCP servers from npm and PyPI."""
     _install(session, "tests", "services")
     session.run("pytest", "-m", "services", *session.posargs)
 
