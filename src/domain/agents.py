@@ -16,6 +16,8 @@ from domain.model.agents import (
     AgentStatus,
 )
 from domain.model.callers import Caller, Scope
+from domain.model.keys import Once
+from domain.once import acted_once
 from domain.ports.models import LanguageModel
 from domain.ports.storage import Transactions
 from domain.ports.system import Clock
@@ -146,8 +148,11 @@ class AgentService:
             agent = await transaction.agents.get(agent_id)
         return self._view(agent, self._offered())
 
-    async def create(self, caller: Caller, new: NewAgent) -> AgentView:
-        """Keep a new agent. Raises AgentExists, AgentInvalid, ModelNotFound."""
+    async def create(self, caller: Caller, new: NewAgent, once: Once | None = None) -> AgentView:
+        """Keep a new agent.
+
+        Raises AgentExists, AgentInvalid, ModelNotFound, KeyReused, KeyInFlight.
+        """
         caller.require(Scope.CHAT)
         agent_id = new.agent_id or _NOT_SLUG.sub("-", new.name.lower()).strip("-")[:64]
         if not _SLUG.match(agent_id):
@@ -169,8 +174,12 @@ class AgentService:
         )
         self._check(agent)
         async with self._transactions.begin() as transaction:
-            agent = await transaction.agents.add(agent)
-        return self._view(agent, self._offered())
+
+            async def add() -> AgentView:
+                return self._view(await transaction.agents.add(agent), self._offered())
+
+            view, _ = await acted_once(transaction, caller.id, once, AgentView, add)
+        return view
 
     async def change(self, caller: Caller, agent_id: AgentId, change: AgentChange) -> AgentView:
         """Keep another version of it. Raises AgentNotFound, AgentInvalid, ModelNotFound."""

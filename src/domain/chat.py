@@ -12,8 +12,9 @@ from domain.model.conversations import (
     ConversationNotFound,
     StoredMessage,
 )
+from domain.model.keys import KeyInFlight, Once
 from domain.model.pages import Page, PageQuery
-from domain.model.tasks import FINISHED, AgentPayload, Task, TaskStatus
+from domain.model.tasks import FINISHED, AgentPayload, Task, TaskId, TaskStatus
 from domain.ports.storage import Transaction, Transactions
 from domain.ports.system import Chance
 from domain.ports.tasks import TaskQuery
@@ -54,27 +55,36 @@ class ChatService:
         self._worker = worker
         self._chance = chance
 
-    async def send(self, caller: Caller, send: SendMessage) -> Task:
+    async def send(self, caller: Caller, send: SendMessage, once: Once | None = None) -> Task:
         """Keep the message and its task in one transaction; on return the turn is under way.
 
-        Raises AgentNotFound, ConversationNotFound, ConversationBusy, MessageInvalid.
+        For a key that came before, its task once that has ended. Raises AgentNotFound,
+        ConversationNotFound, ConversationBusy, MessageInvalid, KeyReused, KeyInFlight.
         """
         caller.require(Scope.CHAT)
         if not send.message.strip():
             raise MessageInvalid("A message needs text.", path="/message")
         async with self._transactions.begin() as transaction:
-            conversation = await self._conversation_for(transaction, caller, send)
-            payload = AgentPayload(
-                agent=conversation.agent_id,
-                message=send.message,
-                conversation_id=conversation.conversation_id,
-                model=send.model,
-                interactive=True,
-            )
-            task = await self._tasks.add(transaction, caller, SubmitTask(payload=payload))
-            task = await self._worker.claim_now(transaction, task.task_id)
+            kept = None if once is None else await transaction.keys.take(caller.id, once)
+            if kept is not None:
+                return _ended(await transaction.tasks.get(TaskId(kept)))
+            task = await self._begin(transaction, caller, send)
+            if once is not None:
+                await transaction.keys.keep(caller.id, once.key, task.task_id)
         self._worker.adopt(task)
         return task
+
+    async def _begin(self, transaction: Transaction, caller: Caller, send: SendMessage) -> Task:
+        conversation = await self._conversation_for(transaction, caller, send)
+        payload = AgentPayload(
+            agent=conversation.agent_id,
+            message=send.message,
+            conversation_id=conversation.conversation_id,
+            model=send.model,
+            interactive=True,
+        )
+        task = await self._tasks.add(transaction, caller, SubmitTask(payload=payload))
+        return await self._worker.claim_now(transaction, task.task_id)
 
     async def _conversation_for(
         self, transaction: Transaction, caller: Caller, send: SendMessage
@@ -123,6 +133,12 @@ class ChatService:
                     "A turn of this conversation is still under way.",
                     conversation_id=conversation_id,
                 )
+
+
+def _ended(task: Task) -> Task:
+    if task.status not in FINISHED:
+        raise KeyInFlight("The answer to this message is still under way.", task_id=task.task_id)
+    return task
 
 
 async def _visible(

@@ -243,6 +243,15 @@ def test_a_tool_call_is_submitted(command: Command, system: System) -> None:
     }
 
 
+def test_a_task_is_submitted_under_a_name_of_ones_own(command: Command, system: System) -> None:
+    system.lay("POST /api/v1/tasks", as_json(TASK, 201))
+
+    assert command("tasks", "submit", "agent", "a", "do it", "--key", "k-1").code == 0
+    assert system.asked[-1].headers["idempotency-key"] == "k-1"
+    assert command("tasks", "submit", "agent", "a", "do it", "--key", "schlüssel").code == 2
+    assert len(system.asked) == 1
+
+
 def test_an_agents_turn_is_submitted(command: Command, system: System) -> None:
     system.lay("POST /api/v1/tasks", as_json(TASK, 201))
 

@@ -20,7 +20,7 @@ class KeyReused(Invalid):
 class KeyInFlight(Conflict):
     """The act of this key is still under way; its answer comes later."""
 
-    retry_after: ClassVar = timedelta(seconds=1)
+    retry_after: ClassVar[timedelta] = timedelta(seconds=1)
 
 
 class Once(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
+from domain.model.keys import Once
 from domain.model.servers import (
     Origin,
     ServerExists,
@@ -17,9 +18,12 @@ from domain.model.servers import (
     StartPolicy,
 )
 from domain.model.tools import Tool
+from domain.once import acted_once
+from domain.orchestration import supervision
 from domain.orchestration.catalogue import Catalogue
 from domain.orchestration.life import Definitions, Parts
 from domain.orchestration.runner import Runner
+from domain.orchestration.secrets import told
 from domain.orchestration.trust import Trust
 from domain.ports.mcp import Traffic
 from domain.ports.schemas import SchemaCompiler
@@ -149,21 +153,38 @@ class Fleet:
         task.add_done_callback(self._works.discard)
         return task
 
-    async def add(self, spec: ServerSpec) -> ServerRecord:
-        """Keep a new spec and begin it, in place of a known one. Raises ServerExists."""
-        return await asyncio.shield(self._begin(self._add(spec)))
+    async def add(self, spec: ServerSpec, once: Once | None = None) -> ServerRecord:
+        """Keep a new spec and begin it, in place of a known one; its secrets come back masked.
 
-    async def _add(self, spec: ServerSpec) -> ServerRecord:
-        before = self._runners.get(spec.name)
-        if before is not None and before.record.spec.origin is not Origin.KNOWN:
-            raise ServerExists(f"A server {spec.name!r} exists already.", server=spec.name)
+        Raises ServerExists, KeyReused, KeyInFlight.
+        """
+        return await asyncio.shield(self._begin(self._add(spec, once)))
+
+    async def _add(self, spec: ServerSpec, once: Once | None) -> ServerRecord:
         async with self._transactions.begin() as transaction:
-            await transaction.servers.add(spec)
+
+            async def add() -> ServerRecord:
+                self._require_free(spec.name)
+                await transaction.servers.add(spec)
+                return told(supervision.begun(spec, self._parts.clock.now()))
+
+            record, anew = await acted_once(transaction, spec.owner, once, ServerRecord, add)
             known = await transaction.servers.known_tools(spec.digest)
+        if anew:
+            await self._take_in(spec, known)
+        return record
+
+    def _require_free(self, name: ServerName) -> None:
+        before = self._runners.get(name)
+        if before is not None and before.record.spec.origin is not Origin.KNOWN:
+            raise ServerExists(f"A server {name!r} exists already.", server=name)
+
+    async def _take_in(self, spec: ServerSpec, known: Definitions) -> None:
+        before = self._runners.get(spec.name)
         if before is not None:
             await before.close("replaced by one of the same name")
             self.catalogue.drop(spec.name)
-        return self._enlist(spec, known).record
+        self._enlist(spec, known)
 
     async def remove(self, name: ServerName) -> None:
         """End a server that came by the API and forget it.

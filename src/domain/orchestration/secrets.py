@@ -1,8 +1,16 @@
 """Keeping what a server was given in confidence out of what is told of it."""
 
-from domain.model.servers import Command, ServerSpec
+import re
+
+import msgspec
+
+from domain.model.servers import Command, Remote, ServerRecord, ServerSpec
 
 MASK = "***"
+SECRET_OPTION = re.compile(
+    r"^(--?[\w-]*(?:key|token|secret|password|passwd|auth)[\w-]*)(=.*)?$", re.IGNORECASE
+)
+URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 SHORTEST = 6
 # `1`, `true` or `info` are no secrets, and hiding them would make a reason unreadable.
 
@@ -14,3 +22,32 @@ def hidden(text: str, spec: ServerSpec) -> str:
         if len(value) >= SHORTEST:
             text = text.replace(value, MASK)
     return text
+
+
+def masked(args: tuple[str, ...]) -> tuple[str, ...]:
+    """Arguments without what is surely a secret: values of such options, passwords in URLs."""
+    shown: list[str] = []
+    hide_next = False
+    for arg in args:
+        option = SECRET_OPTION.match(arg)
+        if hide_next and not arg.startswith("-"):
+            shown.append(MASK)
+        elif option is not None and option[2] is not None:
+            shown.append(f"{option[1]}={MASK}")
+        else:
+            shown.append(URL_PASSWORD.sub(rf"\1{MASK}@", arg))
+        hide_next = option is not None and option[2] is None
+    return tuple(shown)
+
+
+def told(record: ServerRecord) -> ServerRecord:
+    """The record as it may be kept or shown: what was given in confidence is masked."""
+    recipe: Command | Remote = record.spec.recipe
+    if isinstance(recipe, Command):
+        env = dict.fromkeys(recipe.env, MASK)
+        recipe = msgspec.structs.replace(recipe, args=masked(recipe.args), env=env)
+    else:
+        (url,), headers = masked((recipe.url,)), dict.fromkeys(recipe.headers, MASK)
+        recipe = msgspec.structs.replace(recipe, url=url, headers=headers)
+    spec = msgspec.structs.replace(record.spec, recipe=recipe)
+    return msgspec.structs.replace(record, spec=spec)

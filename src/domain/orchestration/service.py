@@ -8,6 +8,7 @@ import msgspec
 
 from domain.errors import Invalid
 from domain.model.callers import Caller, Scope
+from domain.model.keys import Once
 from domain.model.servers import (
     Era,
     OnChange,
@@ -114,10 +115,14 @@ class McpService:
             raise ToolNotFound(f"There is no tool {full_name!r}.", tool=full_name)
         return entry.tool
 
-    async def add(self, caller: Caller, spec: ServerSpec) -> ServerRecord:
-        """Keep a new server and begin it. It runs code: ADMIN. Raises ServerExists."""
+    async def add(self, caller: Caller, spec: ServerSpec, once: Once | None = None) -> ServerRecord:
+        """Keep a new server and begin it. It runs code: ADMIN.
+
+        The record is the one of its beginning, its secrets masked. Raises ServerExists,
+        KeyReused, KeyInFlight.
+        """
         caller.require(Scope.ADMIN)
-        return await self._fleet.add(spec)
+        return await self._fleet.add(spec, once)
 
     async def remove(self, caller: Caller, name: ServerName) -> None:
         """End a server and forget it. Raises ServerNotFound, ServerNotRemovable."""

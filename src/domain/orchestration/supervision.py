@@ -43,6 +43,13 @@ def new_record(spec: ServerSpec, now: datetime) -> ServerRecord:
     return ServerRecord(spec=spec, state=ServerState.IDLE, since=now)
 
 
+def begun(spec: ServerSpec, now: datetime) -> ServerRecord:
+    """The record of a server as it is once it was taken in: an eager one starts at once."""
+    record = new_record(spec, now)
+    eager = spec.start is StartPolicy.EAGER and not spec.problem
+    return starting(record, now) if eager else record
+
+
 def enter(
     record: ServerRecord, state: ServerState, now: datetime, reason: str = "", **changes: object
 ) -> ServerRecord:

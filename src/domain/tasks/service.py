@@ -14,16 +14,19 @@ from domain.model.conversations import (
     MessageId,
     Role,
 )
+from domain.model.keys import Once
 from domain.model.pages import Page
 from domain.model.tasks import (
     FINISHED,
     AgentPayload,
+    Fire,
     Payload,
     Task,
     TaskId,
     TaskNotFound,
     TaskStatus,
 )
+from domain.once import acted_once
 from domain.ports.signals import Signals
 from domain.ports.storage import Transaction, Transactions
 from domain.ports.system import Chance
@@ -59,19 +62,28 @@ class TaskService:
         self._signals = signals
         self._chance = chance
 
-    async def submit(self, caller: Caller, submit: SubmitTask) -> Task:
-        """Keep a task and wake a worker.
+    async def submit(self, caller: Caller, submit: SubmitTask, once: Once | None = None) -> Task:
+        """Keep a task and wake a worker; for a key that came before, the task as it was then.
 
-        Raises AgentNotFound, ConversationNotFound, ConversationBusy, TaskInvalid.
+        Raises AgentNotFound, ConversationNotFound, ConversationBusy, TaskInvalid, KeyReused,
+        KeyInFlight.
         """
         caller.require(Scope.TASKS)
         _check(submit)
         async with self._transactions.begin() as transaction:
-            task = await self.add(transaction, caller, submit)
+            task, _ = await acted_once(
+                transaction, caller.id, once, Task, lambda: self.add(transaction, caller, submit)
+            )
         self._signals.publish(topics.WAKE, {"task_id": task.task_id})
         return task
 
-    async def add(self, transaction: Transaction, caller: Caller, submit: SubmitTask) -> Task:
+    async def add(
+        self,
+        transaction: Transaction,
+        caller: Caller,
+        submit: SubmitTask,
+        fire: Fire | None = None,
+    ) -> Task:
         """Keep a task within the caller's transaction; an agent's message goes with it."""
         payload = submit.payload
         new = NewTask(
@@ -82,6 +94,7 @@ class TaskService:
             max_attempts=submit.max_attempts,
             delay=submit.delay,
             deadline=submit.deadline,
+            fire=fire,
         )
         if not isinstance(payload, AgentPayload):
             return await transaction.tasks.add(new)

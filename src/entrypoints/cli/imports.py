@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from domain.errors import Failure
 from domain.model.servers import SERVER_NAME_PATTERN, Command, Remote, ServerSpec
+from domain.orchestration.secrets import masked
 from entrypoints.cli.client import Client
 from entrypoints.cli.context import DONE, FAILED, Context, WrongUsage
-from entrypoints.http.servers import masked
 from entrypoints.mcp_config import EntryProblem, read_config
 from entrypoints.server_json import Undescribed, is_server_json, read_server_json
 from entrypoints.settings.values import MASK, SecretUrl

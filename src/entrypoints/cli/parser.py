@@ -25,6 +25,7 @@ SUBMIT: Options = {
     "run_at": {"metavar": "TIME", "help": "not before this time (RFC 3339)"},
     "deadline_s": {"type": float, "metavar": "S", "help": "seconds until it is given up"},
     "max_attempts": {"type": int, "metavar": "N", "help": "how often it may be tried"},
+    "key": {"help": "your own name for it: submitted twice under it, it is kept once"},
     "wait": {"action": "store_true", "help": "follow it to its end"},
     **CLIENT,
 }

@@ -4,7 +4,7 @@ from typing import Any
 
 from entrypoints.cli.arguments import tool_call
 from entrypoints.cli.client import Client, segment
-from entrypoints.cli.context import DONE, FAILED, Context
+from entrypoints.cli.context import DONE, FAILED, Context, WrongUsage
 from entrypoints.cli.follow import Follower
 from entrypoints.cli.mcp import shown
 from entrypoints.cli.terminal import fields
@@ -57,7 +57,7 @@ def _submit(context: Context, client: Client, task_type: str, payload: dict[str,
         if (value := getattr(args, name)) is not None
     }
     body = {"task_type": task_type, "payload": payload, **given}
-    task = client.ask("POST", TASKS, body=body)
+    task = client.ask("POST", TASKS, body=body, headers=_key(args.key))
     if args.wait and not context.json:
         return _watched(context, client, task["task_id"])
     if args.wait:
@@ -69,6 +69,14 @@ def _submit(context: Context, client: Client, task_type: str, payload: dict[str,
     else:
         context.terminal.say(task["task_id"])
     return FAILED if task["status"] in FINISHED_BADLY else DONE
+
+
+def _key(key: str | None) -> dict[str, str]:
+    if key is None:
+        return {}
+    if not (key.isascii() and key.isprintable()):
+        raise WrongUsage("--key is one line of visible ASCII text.")
+    return {"idempotency-key": key}
 
 
 def cancel(context: Context, client: Client) -> int:

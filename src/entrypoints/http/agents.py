@@ -10,6 +10,7 @@ from litestar.types import Scope
 
 from domain.agents import AgentChange, AgentService, AgentView, LimitsChange, NewAgent
 from domain.model.agents import AGENT_ID_PATTERN, AgentId, AgentLimits, AgentStatus
+from entrypoints.http.keys import ONCE, Key
 from entrypoints.http.pages import cut
 from entrypoints.http.requests import Cursor, Id, Limit, Service, caller_of
 
@@ -136,9 +137,9 @@ async def list_agents(  # noqa: PLR0913, PLR0917 - one argument a query paramete
     )
 
 
-@post("/")
+@post("/", dependencies=ONCE)
 async def create_agent(
-    agents: Service[AgentService], scope: Scope, data: JSONBody[NewAgentBody]
+    agents: Service[AgentService], scope: Scope, data: JSONBody[NewAgentBody], once: Key
 ) -> AgentAnswer:
     """Keep a new agent."""
     new = NewAgent(
@@ -150,7 +151,7 @@ async def create_agent(
         capabilities=data.capabilities,
         limits=data.limits.change().over(AgentLimits()),
     )
-    return _answer(await agents.create(caller_of(scope), new))
+    return _answer(await agents.create(caller_of(scope), new, once))
 
 
 @get("/{agent_id:str}")

@@ -16,6 +16,7 @@ from domain.model.pages import PageQuery
 from domain.model.tasks import Task, TaskStatus
 from domain.ports.models import Usage
 from domain.tasks.service import TaskService
+from entrypoints.http.keys import ONCE, Key, refuse_key
 from entrypoints.http.problems import TaskFailed
 from entrypoints.http.requests import Cursor, Id, Limit, Service, caller_of
 from entrypoints.http.streams import EVENTS, MEDIA_TYPE, EventStream
@@ -140,20 +141,27 @@ def _answer(task: Task) -> ChatAnswer:
     return msgspec.convert({**task.result, "task_id": task.task_id}, ChatAnswer)
 
 
-@post("/chat", status_code=200)
+@post("/chat", status_code=200, dependencies=ONCE)
 async def chat(
     chats: Service[ChatService],
     tasks: Service[TaskService],
     scope: Scope,
     data: JSONBody[ChatBody],
+    once: Key,
 ) -> ChatAnswer:
     """Say something and wait for the answer; whoever stops waiting does not stop the work."""
     caller = caller_of(scope)
-    task = await chats.send(caller, data.words())
+    task = await chats.send(caller, data.words(), once)
     return _answer(await tasks.finished(caller, task.task_id))
 
 
-@post("/chat/stream", status_code=200, media_type=MEDIA_TYPE, responses={200: EVENTS})
+@post(
+    "/chat/stream",
+    status_code=200,
+    media_type=MEDIA_TYPE,
+    responses={200: EVENTS},
+    guards=[refuse_key],
+)
 async def chat_stream(
     chats: Service[ChatService],
     tasks: Service[TaskService],

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from domain.errors import Conflict, Failure, Forbidden, Invalid, NotFound, Unavailable
+from domain.model.keys import KeyInFlight
 from domain.model.tools import AnswerMalformed, CallInterrupted, CallTimedOut, PeerRefused
 from domain.orchestration.gate import Busy, WaitedTooLong
 from domain.ports.models import ModelRefused
@@ -173,7 +174,7 @@ def problem_of(failure: Failure, request_id: str) -> Problem:
 
 
 def _own_headers(failure: Failure) -> tuple[tuple[str, str], ...]:
-    if isinstance(failure, Unavailable) and failure.retry_after is not None:
+    if isinstance(failure, Unavailable | KeyInFlight) and failure.retry_after is not None:
         return (("retry-after", str(max(1, math.ceil(failure.retry_after.total_seconds())))),)
     if isinstance(failure, KeyMissing):
         return (("www-authenticate", 'Bearer realm="sutazai"'),)

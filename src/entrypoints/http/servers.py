@@ -1,6 +1,5 @@
 """MCP servers over HTTP: named, looked at, started and stopped. Secrets never leave."""
 
-import re
 from datetime import datetime
 from typing import Annotated
 
@@ -29,21 +28,18 @@ from domain.model.servers import (
     Usage,
 )
 from domain.model.tools import ToolAlert
+from domain.orchestration.secrets import told
 from domain.orchestration.service import McpService
+from entrypoints.http.keys import ONCE, Key
 from entrypoints.http.pages import cut
 from entrypoints.http.requests import Cursor, Limit, Service, caller_of, may_read
 from entrypoints.known_entry import known_spec
 from entrypoints.server_options import ServerOptions, is_web_url
 
-MASK = "***"
 Text = Annotated[str, msgspec.Meta(max_length=32_768)]
 Texts = Annotated[tuple[Text, ...], msgspec.Meta(max_length=1000)]
 Environment = Annotated[dict[str, Text], msgspec.Meta(max_length=1000)]
-SECRET_OPTION = re.compile(
-    r"^(--?[\w-]*(?:key|token|secret|password|passwd|auth)[\w-]*)(=.*)?$", re.IGNORECASE
-)
 FORMS = ("command", "url", "known")
-URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 
 
 class RecipeNotSupported(Invalid):
@@ -156,23 +152,11 @@ class ServerList(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
-def masked(args: tuple[str, ...]) -> tuple[str, ...]:
-    """Arguments without what is surely a secret: values of such options, passwords in URLs."""
-    shown: list[str] = []
-    hide_next = False
-    for arg in args:
-        option = SECRET_OPTION.match(arg)
-        if hide_next and not arg.startswith("-"):
-            shown.append(MASK)
-        elif option is not None and option[2] is not None:
-            shown.append(f"{option[1]}={MASK}")
-        else:
-            shown.append(URL_PASSWORD.sub(rf"\1{MASK}@", arg))
-        hide_next = option is not None and option[2] is None
-    return tuple(shown)
-
-
 def _answer(mcp: McpService, record: ServerRecord) -> ServerAnswer:
+    return _described(told(record), mcp.alerts(record.spec.name))
+
+
+def _described(record: ServerRecord, alerts: tuple[ToolAlert, ...]) -> ServerAnswer:
     spec = record.spec
     command = spec.recipe if isinstance(spec.recipe, Command) else None
     remote = spec.recipe if isinstance(spec.recipe, Remote) else None
@@ -185,14 +169,14 @@ def _answer(mcp: McpService, record: ServerRecord) -> ServerAnswer:
         start=spec.start,
         origin=spec.origin,
         command=command.command if command else None,
-        args=masked(command.args) if command else (),
-        env=dict.fromkeys(command.env, MASK) if command else {},
+        args=command.args if command else (),
+        env=dict(command.env) if command else {},
         cwd=command.cwd if command else None,
-        url=masked((remote.url,))[0] if remote else None,
-        headers=dict.fromkeys(remote.headers, MASK) if remote else {},
+        url=remote.url if remote else None,
+        headers=dict(remote.headers) if remote else {},
         limits=spec.limits,
         on_change=spec.on_change,
-        alerts=mcp.alerts(spec.name),
+        alerts=alerts,
         usage=record.usage,
         era=record.era,
         protocol_version=record.protocol_version,
@@ -220,13 +204,13 @@ async def list_servers(
     )
 
 
-@post("/")
+@post("/", dependencies=ONCE)
 async def add_server(
-    mcp: Service[McpService], scope: Scope, data: JSONBody[ServerBody]
+    mcp: Service[McpService], scope: Scope, data: JSONBody[ServerBody], once: Key
 ) -> ServerAnswer:
     """Keep a new server and begin it as its `start` says."""
     caller = caller_of(scope)
-    return _answer(mcp, await mcp.add(caller, data.spec(caller.id)))
+    return _described(await mcp.add(caller, data.spec(caller.id), once), ())
 
 
 @get("/{server:str}")

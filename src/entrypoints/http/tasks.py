@@ -26,6 +26,7 @@ from domain.model.tasks import (
 from domain.ports.system import Clock
 from domain.ports.tasks import TaskQuery
 from domain.tasks.service import SubmitTask, TaskService
+from entrypoints.http.keys import ONCE, Key
 from entrypoints.http.problems import ParameterInvalid
 from entrypoints.http.requests import Cursor, Id, Limit, Query, Service, caller_of
 from entrypoints.http.streams import EVENTS, MEDIA_TYPE, EventStream
@@ -158,16 +159,17 @@ def _answer(task: Task) -> TaskAnswer:
     )
 
 
-@post("/")
+@post("/", dependencies=ONCE)
 async def submit_task(
     tasks: Service[TaskService],
     clock: Service[Clock],
     scope: Scope,
     data: JSONBody[ToolTaskBody | AgentTaskBody],
+    once: Key,
 ) -> TaskAnswer:
     """Keep work to be done."""
     submit = data.submit(data.payload.payload(), clock.now())
-    return _answer(await tasks.submit(caller_of(scope), submit))
+    return _answer(await tasks.submit(caller_of(scope), submit, once))
 
 
 @get("/")
