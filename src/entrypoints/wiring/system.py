@@ -23,6 +23,7 @@ from entrypoints.wiring.ground import opened_ground
 from entrypoints.wiring.models import models_of
 from entrypoints.wiring.probes import probes_of
 from entrypoints.wiring.servers import started_servers
+from entrypoints.wiring.upkeep import start_upkeep
 from entrypoints.wiring.worker import started_worker
 
 ANSWERING = SERVING | {ServerState.IDLE, ServerState.STARTING}
@@ -56,6 +57,7 @@ async def open_system(
         mcp = await started_servers(ground, installation, environ, given, stack)
         worker_id = WorkerId(f"{installation}/serve")
         worker = await started_worker(worker_id, ground, mcp, models, stack)
+        start_upkeep(ground, stack)
         tasks = TaskService(transactions, signals, ground.chance)
         health = HealthService(probes_of(ground, mcp, models, worker), clock)
         registry = svcs.Registry()
