@@ -1,21 +1,28 @@
 """What wake-ups promise."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
 from adapters.inmemory.signals import MemorySignals
 from domain.ports.signals import Signals
+from tests.redis.sides import new_prefix, side
 
 pytestmark = pytest.mark.anyio
 
+KINDS = ["memory", pytest.param("redis", marks=pytest.mark.services)]
 SOON_S = 0.02
 BOUND_S = 2.0
 
 
-@pytest.fixture
-def signals() -> Signals:
-    return MemorySignals()
+@pytest.fixture(params=KINDS)
+async def signals(request: pytest.FixtureRequest) -> AsyncIterator[Signals]:
+    if request.param == "memory":
+        yield MemorySignals()
+        return
+    async with side(request.getfixturevalue("redis_url"), new_prefix()) as process:
+        yield process.signals
 
 
 async def test_every_present_listener_of_the_topic_gets_the_hint(signals: Signals) -> None:

@@ -32,7 +32,7 @@ async def _rows(server: Postgres, sql: str) -> list[int]:
 
 async def _redis(server: Redis, *words: str) -> object:
     async with Client.from_url(server.url) as client:
-        return await client.execute_command(*words)  # type: ignore[no-untyped-call]
+        return await client.execute_command(*words)
 
 
 async def _silent(question: Callable[[], Awaitable[object]]) -> None:
