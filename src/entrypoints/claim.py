@@ -1,15 +1,17 @@
-"""One system a data folder: the lock, the installation's id, and who holds a port."""
+"""Who works in a data folder: its locks, the installation's id, and who holds a port."""
 
 import fcntl
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from domain.errors import Conflict
 
 LOCK_FILE = "serve.lock"
+WORKER_LOCK = "work-{}.lock"
 ID_FILE = "installation-id"
 _LISTEN = "0A"
 
@@ -24,30 +26,55 @@ def folder_claim(folder: Path, address: str) -> Iterator[None]:
 
     Raises FolderHeld naming the holder's process and address.
     """
-    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with _lock_file(folder / LOCK_FILE) as descriptor:
+        if not _locked(descriptor, f"pid {os.getpid()}, {address}"):
             holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
             raise FolderHeld(
                 f"The data folder {folder} is held by another system"
                 + (f" ({holder})." if holder else ".")
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"pid {os.getpid()}, {address}\n".encode(), 0)
+            )
         yield
+
+
+@contextmanager
+def worker_claim(folder: Path) -> Iterator[int]:
+    """Hold the first number from 1 on that no worker in the folder has, as `folder_claim`."""
+    for number in count(1):
+        with _lock_file(folder / WORKER_LOCK.format(number)) as descriptor:
+            if _locked(descriptor, f"pid {os.getpid()}"):
+                yield number
+                return
+
+
+@contextmanager
+def _lock_file(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
+def _locked(descriptor: int, holder: str) -> bool:
+    """Lock the file and write into it who holds it; False where another does."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{holder}\n".encode(), 0)
+    return True
+
+
 def installation_id(folder: Path) -> str:
-    """This installation's own id, made on its first start."""
+    """This installation's own id, made on its first start; of many starters one makes it."""
     path = folder / ID_FILE
     if not path.exists():
         fresh = folder / f"{ID_FILE}.{os.getpid()}"
         fresh.write_text(f"{uuid.uuid4()}\n", "utf-8")
-        fresh.replace(path)
+        with suppress(FileExistsError):
+            os.link(fresh, path)
+        fresh.unlink()
     return path.read_text("utf-8").strip()
 
 

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -13,16 +12,19 @@ from datetime import timedelta
 import uvloop
 
 from domain.errors import Failure
-from domain.model.servers import ServerName, ServerSpec, ServerState
+from domain.model.servers import ServerName, ServerState
 from domain.orchestration.service import McpService
 from entrypoints.banner import banner
 from entrypoints.claim import folder_claim, installation_id, listener_of
 from entrypoints.given import BUNDLED, given_servers
 from entrypoints.http.application import application
 from entrypoints.http.door import Door, DoorRules
+from entrypoints.log import write_log
 from entrypoints.serving import HttpServer, PortTaken, probe_port
 from entrypoints.settings.folder import make_data_folder
 from entrypoints.settings.values import Settings
+from entrypoints.stopping import Stopping
+from entrypoints.wiring.node import Node, node_name
 from entrypoints.wiring.system import System, open_system
 
 logger = logging.getLogger(__name__)
@@ -35,19 +37,21 @@ LOOK_S = 0.05
 
 def serve(settings: Settings, environ: Mapping[str, str]) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code: 0 stopped on request, 1 refused."""
-    logging.basicConfig(
-        level=settings.log_level.value.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    for chatty in ("alembic", "httpcore", "httpx"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    write_log(settings.log_level)
     try:
         make_data_folder(settings.data_dir)
         given = given_servers(settings, environ)
         port = _port(settings)
         address = f"http://{_in_url(settings.host)}:{port}"
         with folder_claim(settings.data_dir, address):
-            uvloop.run(_main(settings, environ, given, port))
+            name = node_name(installation_id(settings.data_dir), "serve")
+            node = Node(
+                name=name,
+                environ=environ,
+                given=given,
+                concurrency=settings.worker_concurrency,
+            )
+            uvloop.run(_main(settings, node, port))
     except Failure as failure:
         sys.stderr.write(f"error: {failure.message}\n")
         return 1
@@ -68,13 +72,8 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-async def _main(
-    settings: Settings, environ: Mapping[str, str], given: tuple[ServerSpec, ...], port: int
-) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+async def _main(settings: Settings, node: Node, port: int) -> None:
+    stopping = Stopping()
     rules = DoorRules(
         port=port,
         allowed_hosts=settings.allowed_hosts,
@@ -85,27 +84,18 @@ async def _main(
     door, drain = Door(rules), timedelta(seconds=settings.drain_s)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(HttpServer(door, settings.host, port, drain))
-        opening = asyncio.ensure_future(
-            stack.enter_async_context(
-                open_system(settings, environ, installation_id(settings.data_dir), given)
-            )
-        )
-        stopped = asyncio.ensure_future(stop.wait())
-        await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if not opening.done():
-            opening.cancel()
-            await asyncio.wait({opening})
+        system = await stopping.entered(stack, open_system(settings, node))
+        if system is None:
             return
-        system = opening.result()
         stack.push_async_callback(_drain, door, system, drain)
-        await _open(door, system, stop)
+        await _open(door, system, stopping.asked)
         gc.freeze()
         gc.enable()
-        await _settled(system.mcp, stop)
+        await _settled(system.mcp, stopping.asked)
         address = f"http://{_in_url(settings.host)}:{port}"
         sys.stdout.write(banner(settings, address, os.getpid(), system.mcp.records()) + "\n")
         sys.stdout.flush()
-        await stopped
+        await stopping.asked.wait()
         logger.info("stopping")
 
 

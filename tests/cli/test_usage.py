@@ -51,6 +51,7 @@ def process(*words: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
         ("tasks", "submit", "tool", "a__b", "--priority", "high"),
         ("db",),
         ("serve", "extra"),
+        ("work", "--port", "1"),
     ],
 )
 def test_wrong_usage_ends_with_2(
@@ -86,7 +87,9 @@ def test_what_only_the_command_can_judge_ends_with_2_as_well(
     assert ran.err.startswith("error: ")
 
 
-@pytest.mark.parametrize("words", [("settings",), ("serve",), ("db", "current"), ("db", "check")])
+@pytest.mark.parametrize(
+    "words", [("settings",), ("serve",), ("work",), ("db", "current"), ("db", "check")]
+)
 def test_bad_settings_end_with_1_and_one_line_a_problem(
     command: Command, words: tuple[str, ...]
 ) -> None:

@@ -46,6 +46,7 @@ def test_without_any_source_the_defaults_are_in_force() -> None:
         ("SUTAZAI_ALLOWED_HOSTS", "a.b, c.d,", "allowed_hosts", ("a.b", "c.d")),
         ("SUTAZAI_DRAIN_S", "0.5", "drain_s", 0.5),
         ("SUTAZAI_KEEP_DAYS", "7", "keep_days", 7),
+        ("SUTAZAI_WORKER_CONCURRENCY", "3", "worker_concurrency", 3),
         ("SUTAZAI_LOG_LEVEL", "debug", "log_level", LogLevel.DEBUG),
         ("SUTAZAI_ADMIN_KEY", "k3y", "admin_key", Secret("k3y")),
         ("SUTAZAI_REDIS_URL", "redis://h/1", "redis_url", SecretUrl("redis://h/1")),

@@ -46,8 +46,8 @@ class System:
         self.port = free_port()
         self._settings = {f"SUTAZAI_{name.upper()}": text for name, text in settings.items()}
         self._folder = folder
-        self._config = folder / "mcp.json"
-        self._config.write_text(json.dumps({"mcpServers": servers or {}}), "utf-8")
+        self.config = folder / "mcp.json"
+        self.config.write_text(json.dumps({"mcpServers": servers or {}}), "utf-8")
         self.process: subprocess.Popen[bytes] | None = None
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
@@ -58,7 +58,7 @@ class System:
             "serve",
             f"--port={self.port}",
             f"--data-dir={self.data}",
-            f"--mcp-config={self._config}",
+            f"--mcp-config={self.config}",
         ]
 
     @property

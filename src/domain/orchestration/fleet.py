@@ -48,7 +48,7 @@ _HOMES = {
 
 
 class Fleet:
-    """Runs the given specs and those kept in the store.
+    """Runs the given specs and those kept in the store, eager ones at once where it is `eager`.
 
     Of two with one name a given one goes before a kept one, and that before a known one.
     """
@@ -59,10 +59,13 @@ class Fleet:
         transactions: Transactions,
         compiler: SchemaCompiler,
         given: Iterable[ServerSpec],
+        *,
+        eager: bool = True,
     ) -> None:
         self._parts = parts
         self._transactions = transactions
         self._given = tuple(given)
+        self._eager = eager
         self._runners: dict[ServerName, Runner] = {}
         self._trusts: dict[ServerName, Trust] = {}
         self._works: set[asyncio.Task[Any]] = set()
@@ -112,7 +115,7 @@ class Fleet:
         self._trusts[spec.name] = trust
         if known:
             self.catalogue.put(spec.name, known)
-        if spec.start is StartPolicy.EAGER and not spec.problem:
+        if self._eager and spec.start is StartPolicy.EAGER and not spec.problem:
             runner.start()
         return runner
 

@@ -56,6 +56,7 @@ class Held:
         self.task = task
         self.hold = Hold(task_id=task.task_id, attempt=task.attempt)
         self.why: Why | None = None
+        self.handed_back = False
         self.stop = asyncio.Event()
 
     def end(self, why: Why) -> None:
@@ -183,6 +184,7 @@ class Carrier:
             if pending:
                 await transaction.queue.record(held.hold, pending)
             await transaction.queue.requeue(held.hold, timedelta(), counted=False)
+        held.handed_back = True
 
     async def _finish(self, held: Held, recorder: Recorder, finish: Finish) -> None:
         """Write the end; the store may need some time to take it."""

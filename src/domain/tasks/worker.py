@@ -38,6 +38,8 @@ class Worker:
         self._main: asyncio.Task[None] | None = None
         self._claiming: asyncio.Task[None] | None = None
         self._draining = False
+        self.taken = self.handed_back = 0
+        # How many tasks it has had in hand, and how many of them are the queue's again.
 
     @property
     def running(self) -> bool:
@@ -57,6 +59,11 @@ class Worker:
             logger.info("%d tasks of an earlier life are due again", freed)
         self._main = asyncio.create_task(self._work(), name="worker")
         self._main.add_done_callback(_log_break)
+
+    async def ended(self) -> None:
+        """Return when it works no more: it was stopped, or broke and has said so in the log."""
+        if self._main is not None:
+            await asyncio.wait({self._main})
 
     async def stop(self, drain: timedelta) -> None:
         """Claim no more, wait up to `drain` for what runs, hand back the rest; may be repeated."""
@@ -86,6 +93,7 @@ class Worker:
         if self._draining:
             held.end(Why.DRAINED)
         self._held[task.task_id] = held
+        self.taken += 1
         carrying = asyncio.create_task(self._carry(held), name=f"task {task.task_id}")
         self._carrying.add(carrying)
         carrying.add_done_callback(self._carrying.discard)
@@ -95,6 +103,7 @@ class Worker:
         try:
             await self._carrier.carry(held)
         finally:
+            self.handed_back += held.handed_back
             del self._held[held.task.task_id]
             self._signals.publish(topics.WAKE, {})
             self._signals.publish(topics.of_task(held.task.task_id), {})

@@ -1,4 +1,4 @@
-"""Commands that act on this machine: serve, db, settings."""
+"""Commands that act on this machine: serve, work, db, settings."""
 
 import asyncio
 import gc
@@ -14,20 +14,33 @@ from entrypoints.settings.listing import listed
 from entrypoints.settings.loading import InForce, load_in_force
 from entrypoints.settings.values import Settings
 
-SETTING_FLAGS = ("host", "port", "data_dir", "database_url", "mcp_config")
+SETTING_FLAGS = ("host", "port", "data_dir", "database_url", "mcp_config", "worker_concurrency")
 
 
 def serve(context: Context) -> int:
     """Run the system until it is told to stop."""
+    settings = _starting(context)
+    from entrypoints.serve import serve as run  # noqa: PLC0415 - other commands start without it
+
+    return run(settings, context.environ)
+
+
+def work(context: Context) -> int:
+    """Carry out the tasks of a system until it is told to stop."""
+    settings = _starting(context)
+    from entrypoints.work import work as run  # noqa: PLC0415 - other commands start without it
+
+    return run(settings, context.environ)
+
+
+def _starting(context: Context) -> Settings:
     # Until the system itself listens to the signal there is nothing to end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(DONE))
     settings = _settings(context)
     # A start only makes what stays: collecting in between costs a tenth of it. Once ready, the
     # system sets what it has made aside and collects again.
     gc.disable()
-    from entrypoints.serve import serve as run  # noqa: PLC0415 - other commands start without it
-
-    return run(settings, context.environ)
+    return settings
 
 
 def settings(context: Context) -> int:

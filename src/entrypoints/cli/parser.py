@@ -16,6 +16,14 @@ SETTINGS: Options = {
     "mcp_config": {"metavar": "FILE", "help": "file that names MCP servers"},
     "env_file": {"metavar": "FILE", "help": "read settings from FILE"},
 }
+WORK: Options = {
+    "concurrency": {
+        "metavar": "N",
+        "dest": "worker_concurrency",
+        "help": "tasks to carry out at a time",
+    },
+    **{name: SETTINGS[name] for name in ("data_dir", "database_url", "mcp_config", "env_file")},
+}
 CLIENT: Options = {
     "url": {"help": "address of the system (or SUTAZAI_URL; http://127.0.0.1:10010)"},
     **JSON,
@@ -66,6 +74,7 @@ def parser_of() -> argparse.ArgumentParser:
 
 def _local(commands: Commands) -> None:
     commands.add("serve", "run the system", local.serve, SETTINGS)
+    commands.add("work", "carry out tasks of the system, without its API", local.work, WORK)
     commands.add("settings", "show the settings in force", local.settings, SETTINGS, JSON)
     database = commands.group("db", "the database's schema")
     database.add("upgrade", "bring it to the newest revision", local.upgrade, SETTINGS, JSON)

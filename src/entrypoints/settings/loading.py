@@ -23,6 +23,8 @@ from entrypoints.settings.values import EngineSettings, ModelSettings, SecretUrl
 
 DATABASE_FILE = "sutazai.db"
 ENV_FILE = ".env"
+FLAGS = {"worker_concurrency": "--concurrency"}
+# Flags that are not called like their setting.
 UNREAD = "unread"
 # Stands for a secret that could not be read, so that its absence is not a second problem.
 
@@ -98,7 +100,7 @@ def load_in_force(
 def _flags(flags: Mapping[str, str]) -> Layer:
     return {
         (field,): Given(
-            name=f"--{field.replace('_', '-')}",
+            name=FLAGS.get(field) or f"--{field.replace('_', '-')}",
             variable=VARIABLES[PREFIX + field.upper()],
             text=text,
             source=Source.FLAG,

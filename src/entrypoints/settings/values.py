@@ -217,6 +217,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
         msgspec.Meta(ge=0, le=3600),
     ] = 10.0
+    worker_concurrency: Annotated[
+        int,
+        _about(
+            "Tasks that one process carries out at a time.",
+            must="be a whole number from 1 to 1000",
+        ),
+        msgspec.Meta(ge=1, le=1000),
+    ] = 16
     keep_days: Annotated[
         int,
         _about(

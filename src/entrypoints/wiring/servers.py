@@ -1,13 +1,12 @@
 """The MCP servers: how they are started, dialled and spoken to."""
 
-from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 
 from adapters.mcp.connector import StreamConnector
 from adapters.processes.launcher import ProcessLauncher
 from adapters.schemas.compiler import JsonSchemaCompiler
-from domain.model.servers import Remote, ServerSpec
+from domain.model.servers import Remote
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
 from domain.orchestration.service import McpService
@@ -15,17 +14,12 @@ from domain.ports.launching import Launcher
 from domain.ports.mcp import Changed, McpConnector, McpSession, Opening, RemoteConnector
 from domain.ports.schemas import SchemaCompiler
 from entrypoints.wiring.ground import Ground
+from entrypoints.wiring.node import Node
 
 
-async def started_servers(
-    ground: Ground,
-    installation: str,
-    environ: Mapping[str, str],
-    given: Iterable[ServerSpec],
-    stack: AsyncExitStack,
-) -> McpService:
+async def started_servers(ground: Ground, node: Node, stack: AsyncExitStack) -> McpService:
     """A fleet that has begun; the stack ends every server of it."""
-    processes = ProcessLauncher(installation, environ)
+    processes = ProcessLauncher(node.name, node.environ)
     stack.push_async_callback(processes.aclose)
     launcher: Launcher = processes
     connector: McpConnector = StreamConnector("sutazai", version("sutazai"))
@@ -38,7 +32,7 @@ async def started_servers(
         clock=ground.clock,
         chance=ground.chance,
     )
-    fleet = Fleet(parts, ground.transactions, compiler, given)
+    fleet = Fleet(parts, ground.transactions, compiler, node.given, eager=node.eager)
     stack.push_async_callback(fleet.stop)
     await fleet.start()
     return McpService(fleet, ground.clock)

@@ -1,6 +1,6 @@
 """The composition root of `serve`: every service, opened and closed as one stack."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
@@ -10,8 +10,7 @@ from domain.agents import AgentService
 from domain.chat import ChatService
 from domain.health import HealthService
 from domain.mesh import MeshService
-from domain.model.servers import SERVING, ServerSpec, ServerState
-from domain.model.tasks import WorkerId
+from domain.model.servers import SERVING, ServerState
 from domain.orchestration.service import McpService
 from domain.ports.cache import Cache
 from domain.ports.storage import StorageInspector
@@ -21,6 +20,7 @@ from domain.tasks.worker import Worker
 from entrypoints.settings.values import Settings
 from entrypoints.wiring.ground import opened_ground
 from entrypoints.wiring.models import models_of
+from entrypoints.wiring.node import Node
 from entrypoints.wiring.probes import probes_of
 from entrypoints.wiring.servers import started_servers
 from entrypoints.wiring.upkeep import start_upkeep
@@ -38,12 +38,7 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def open_system(
-    settings: Settings,
-    environ: Mapping[str, str],
-    installation: str,
-    given: Iterable[ServerSpec],
-) -> AsyncIterator[System]:
+async def open_system(settings: Settings, node: Node) -> AsyncIterator[System]:
     """Open the database, begin the servers and the worker; leaving ends them in turn.
 
     Raises:
@@ -54,9 +49,8 @@ async def open_system(
         ground = await opened_ground(settings, stack)
         clock, transactions, signals = ground.clock, ground.transactions, ground.shared.signals
         models = models_of(settings, clock, stack)
-        mcp = await started_servers(ground, installation, environ, given, stack)
-        worker_id = WorkerId(f"{installation}/serve")
-        worker = await started_worker(worker_id, ground, mcp, models, stack)
+        mcp = await started_servers(ground, node, stack)
+        worker = await started_worker(ground, node, mcp, models, stack)
         start_upkeep(ground, stack)
         tasks = TaskService(transactions, signals, ground.chance)
         health = HealthService(probes_of(ground, mcp, models, worker), clock)
