@@ -67,18 +67,21 @@ def test_five_open_streams_do_not_hold_the_end(make: Make) -> None:
     system.until_ready("sutazai")
     slow = {"server": "sutazai", "tool": "wait", "arguments": {"seconds": 60}}
     task = system.post("/api/v1/tasks", {"task_type": "tool", "payload": slow}, status=201)
+    first: list[str] = []
     last: list[str] = []
 
     def listen() -> None:
         url = f"http://127.0.0.1:{system.port}/api/v1/tasks/{task['task_id']}/events"
         with httpx.stream("GET", url, timeout=30) as stream:
-            last.append([line for line in stream.iter_lines() if line.startswith("event:")][-1])
+            events = (line for line in stream.iter_lines() if line.startswith("event:"))
+            first.append(next(events))
+            last.append(list(events)[-1])
 
     listeners = [threading.Thread(target=listen) for _ in range(5)]
     for listener in listeners:
         listener.start()
     eventually(lambda: system.get(f"/api/v1/tasks/{task['task_id']}")["status"] == "running")
-    time.sleep(0.3)  # the streams are open: each has had its first event
+    eventually(lambda: len(first) == 5)
     begun = time.monotonic()
     assert system.end() == 0
     assert time.monotonic() - begun < 3 + 2
