@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from signal import SIGKILL, SIGTERM
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,8 @@ LONG = timedelta(seconds=10)
 SHORT = timedelta(milliseconds=100)
 MIB = 1_048_576
 
-Recipe = Callable[[str], Command]
+Recipe = Callable[[str], Any]
+# A launcher takes recipes of one kind: commands, or containers.
 
 
 async def read_exactly(stream: ByteStream, size: int) -> bytes:
@@ -37,7 +39,15 @@ async def read_exactly(stream: ByteStream, size: int) -> bytes:
 
 
 class LaunchingContract:
-    """Bind it by a subclass with the two fixtures."""
+    """Bind it by a subclass with the two fixtures.
+
+    One whose recipes are no commands brings `unknown` too: a program that is nowhere, with the
+    secret `s3cret` in its environment.
+    """
+
+    @pytest.fixture
+    def unknown(self) -> Any:
+        return Command(command="no-such-command", env={"TOKEN": "s3cret"})
 
     async def test_what_is_written_comes_back(self, launcher: Launcher, recipe: Recipe) -> None:
         child = await launcher.launch(NAME, recipe("echo"))
@@ -197,10 +207,9 @@ class LaunchingContract:
         assert tail[-2] == "line 4999"
         assert tail[-1] == "é" * 2_000
 
-    async def test_an_unknown_command_is_named(self, launcher: Launcher) -> None:
-        recipe = Command(command="no-such-command", env={"TOKEN": "s3cret"})
+    async def test_an_unknown_command_is_named(self, launcher: Launcher, unknown: Any) -> None:
         with pytest.raises(LaunchFailed, match="no-such-command") as failure:
-            await launcher.launch(NAME, recipe)
+            await launcher.launch(NAME, unknown)
         assert "s3cret" not in failure.value.message
 
     async def test_with_nothing_left_behind_a_sweep_finds_nothing(

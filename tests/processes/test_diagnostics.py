@@ -6,7 +6,8 @@ from contextlib import suppress
 
 import pytest
 
-from adapters.processes.diagnostics import CHUNK, FLOOD_PAUSE_S, Drain, LogTail
+from adapters.processes.diagnostics import CHUNK, FLOOD_PAUSE_S, Drain
+from domain.model.log_tail import LogTail
 
 pytestmark = pytest.mark.anyio
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from adapters.processes.child import ProcessChild
-from adapters.processes.diagnostics import LogTail
 from adapters.processes.environment import child_environment
 from adapters.processes.launcher import ProcessLauncher
+from domain.model.log_tail import LogTail
 from domain.model.servers import Command, Limits, ServerName
 from domain.ports.launching import Exit, LaunchFailed, StreamClosed
 from tests.processes.programs import DESCRIPTORS, ECHO, python

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
-from adapters.processes.diagnostics import Drain, LogTail
+from adapters.processes.diagnostics import Drain
 from adapters.processes.leftovers import end_marked
 from adapters.processes.pipes import Incoming, Outgoing, PipeStream
 from adapters.processes.usage import Meter
+from domain.model.log_tail import LogTail
 from domain.model.servers import Limits, Usage
 from domain.ports.launching import Exit
 

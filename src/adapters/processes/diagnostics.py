@@ -2,40 +2,14 @@
 
 import asyncio
 import os
-from collections import deque
 
-LINES = 200
-# Enough for a traceback with its context.
-LINE_CHARS = 2_000
-# A server may print whole documents on one line.
+from domain.model.log_tail import LogTail
+
 CHUNK = 65_536
 
 FLOOD_PAUSE_S = 0.005
 # After a chunk that filled the pipe: a program that writes without end is read at 13 MB/s, not at
 # the whole speed of this process.
-
-_LINE_BYTES = 4 * LINE_CHARS
-
-
-class LogTail:
-    """The last lines of a text that comes in pieces, bounded in number and length."""
-
-    def __init__(self) -> None:
-        self._lines: deque[bytes] = deque(maxlen=LINES)
-        self._open = b""
-
-    def feed(self, chunk: bytes) -> None:
-        """Take the next piece; it may end anywhere."""
-        # Never more pieces than are kept: the first may hold many old lines, and drops out.
-        *lines, rest = (self._open + chunk).rsplit(b"\n", LINES + 1)
-        self._lines.extend(line[:_LINE_BYTES] for line in lines)
-        self._open = rest[:_LINE_BYTES]
-
-    def lines(self) -> tuple[str, ...]:
-        """Oldest first; the line that has not ended is the last."""
-        kept = [*self._lines, self._open] if self._open else self._lines
-        texts = (line.decode("utf-8", "replace").rstrip("\r") for line in kept)
-        return tuple(text[:LINE_CHARS] for text in texts)[-LINES:]
 
 
 class Drain:

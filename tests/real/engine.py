@@ -1,0 +1,141 @@
+"""A Docker Engine of the tests' own: dockerd on a private socket, in a folder of its own.
+
+It needs root, control groups and Debian's packages docker.io and busybox-static.
+"""
+
+import io
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import httpx
+
+UP_S = 60.0
+DOWN_S = 30.0
+BUSYBOX = Path("/bin/busybox")
+APPLETS = ("sh", "cat", "sleep", "printf", "awk", "true", "dd", "head")
+BOX = "sutazai-test/box:1"
+# A shell and little else: what the roles of the launching contract are written in.
+
+
+class Engine:
+    """Started, stopped, killed and started again on the same data."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.socket = folder / "docker.sock"
+        self.host = f"unix://{self.socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Return once it answers."""
+        dockerd = shutil.which("dockerd")
+        if dockerd is None:
+            raise RuntimeError("there is no dockerd: install docker.io")
+        log = (self._folder / "log").open("ab")
+        self._process = subprocess.Popen(
+            [
+                dockerd,
+                f"--host={self.host}",
+                f"--data-root={self._folder / 'data'}",
+                f"--exec-root={self._folder / 'exec'}",
+                f"--pidfile={self._folder / 'pid'}",
+                "--storage-driver=vfs",
+                "--bridge=none",
+                "--iptables=false",
+            ],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        log.close()
+        until = time.monotonic() + UP_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > until:
+                words = (self._folder / "log").read_text("utf-8", "replace")
+                raise RuntimeError(f"dockerd did not come up:\n{words[-2000:]}")
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return client.get("/_ping").status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    def client(self) -> httpx.Client:
+        """Requests to it, past the adapter."""
+        transport = httpx.HTTPTransport(uds=str(self.socket))
+        return httpx.Client(transport=transport, base_url="http://engine", timeout=120)
+
+    def stop(self) -> None:
+        """End it politely; its containers end with it."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once; what it ran is found by its next life."""
+        self._end(signal.SIGKILL)
+
+    def send(self, number: signal.Signals) -> None:
+        """Freeze it, or let it go on."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(number)
+        try:
+            process.wait(DOWN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def close(self) -> None:
+        """Leave nothing of it: containers, mounts, processes."""
+        if self._process is None:
+            self.start()  # a killed one's containers end with the next
+        with self.client() as client:
+            for container in client.get("/containers/json?all=1").json():
+                client.delete(f"/containers/{container['Id']}?force=1")
+        self.stop()
+
+    def bring_in(self, image: str, tar: bytes, changes: Iterable[str] = ()) -> str:
+        """Make an image of a tar, without any registry; its id."""
+        repository, _, tag = image.rpartition(":")
+        query = {"fromSrc": "-", "repo": repository, "tag": tag, "changes": list(changes)}
+        headers = {"Content-Type": "application/x-tar"}
+        with self.client() as client:
+            answer = client.post("/images/create", params=query, content=tar, headers=headers)
+        answer.raise_for_status()
+        return str(answer.json()["status"])
+
+
+def box_tar() -> bytes:
+    """A static busybox and the names it answers to."""
+    files = {"bin/busybox": BUSYBOX.read_bytes()}
+    return tar_of(files, links={f"bin/{applet}": "busybox" for applet in APPLETS})
+
+
+def tar_of(files: Mapping[str, bytes], links: Mapping[str, str]) -> bytes:
+    """Files that may be executed, symbolic links, and an empty /tmp to mount on."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        folder = tarfile.TarInfo("tmp")
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
+        tar.addfile(folder)
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(data), 0o755
+            tar.addfile(info, io.BytesIO(data))
+        for name, target in links.items():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            tar.addfile(info)
+    return buffer.getvalue()
