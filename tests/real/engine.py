@@ -6,6 +6,7 @@ It needs root, control groups and Debian's packages docker.io and busybox-static
 import io
 import shutil
 import signal
+import socket
 import subprocess
 import tarfile
 import time
@@ -27,8 +28,8 @@ class Engine:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.socket = folder / "docker.sock"
-        self.host = f"unix://{self.socket}"
+        self.path = folder / "docker.sock"
+        self.host = f"unix://{self.path}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -61,15 +62,16 @@ class Engine:
             time.sleep(0.05)
 
     def _answers(self) -> bool:
-        try:
-            with self.client() as client:
-                return client.get("/_ping").status_code == httpx.codes.OK
-        except httpx.HTTPError:
-            return False
+        # A connection that is refused leaves the HTTP client's socket open.
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(self.path)) != 0:
+                return False
+        with self.client() as client:
+            return client.get("/_ping").status_code == httpx.codes.OK
 
     def client(self) -> httpx.Client:
         """Requests to it, past the adapter."""
-        transport = httpx.HTTPTransport(uds=str(self.socket))
+        transport = httpx.HTTPTransport(uds=str(self.path))
         return httpx.Client(transport=transport, base_url="http://engine", timeout=120)
 
     def stop(self) -> None:
@@ -124,12 +126,17 @@ def box_tar() -> bytes:
 
 
 def tar_of(files: Mapping[str, bytes], links: Mapping[str, str]) -> bytes:
-    """Files that may be executed, symbolic links, and an empty /tmp to mount on."""
+    """Files that may be executed, symbolic links, and an empty /tmp to mount on.
+
+    Every folder is named: those that an engine makes up are closed to all but root.
+    """
+    folders = {str(parent) for name in files for parent in Path(name).parents} | {"tmp"}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        folder = tarfile.TarInfo("tmp")
-        folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
-        tar.addfile(folder)
+        for name in sorted(folders - {"."}):
+            folder = tarfile.TarInfo(name)
+            folder.type, folder.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
+            tar.addfile(folder)
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size, info.mode = len(data), 0o755
