@@ -11,7 +11,7 @@ import httpcore
 import httpx
 import msgspec
 
-from adapters.docker.wire import Fault, Version
+from adapters.docker.wire import Fault, Progress, Version
 from domain.model.containers import EngineRefused
 from domain.ports.engines import EngineUnavailable
 
@@ -216,6 +216,14 @@ class Refusal(EngineRefused):
     def broken(self) -> bool:
         """Whether the engine itself failed, rather than what it was asked."""
         return self.status >= _SERVER_ERROR
+
+
+async def progress(answer: httpx.Response) -> AsyncIterator[Progress]:
+    """The lines of JSON in which a pull, an import or a build tells how far it is."""
+    decoder = msgspec.json.Decoder(Progress)
+    async for line in answer.aiter_lines():
+        if line.strip():
+            yield decoder.decode(line)
 
 
 def _context(folder: Path) -> ssl.SSLContext:

@@ -30,6 +30,11 @@ class Labels(msgspec.Struct, frozen=True, kw_only=True):
         return {SERVER: name, NODE: self.node, GENERATION: self.generation}
 
     @property
+    def of_images(self) -> dict[str, str]:
+        """The label of an image that was built for this installation."""
+        return {NODE: self.node}
+
+    @property
     def own(self) -> str:
         """The label that all of this node's have, as the API's filters take it."""
         return f"{NODE}={self.node}"

@@ -14,7 +14,7 @@ from adapters.docker.connection import Connection, Refusal
 from adapters.docker.containers import Containers
 from adapters.docker.creation import GENERATION, SERVER, Labels
 from adapters.docker.events import Watch
-from adapters.docker.images import Images
+from adapters.docker.images import DockerImages
 from adapters.docker.wire import Event, Listed
 from domain.model.containers import (
     Container,
@@ -44,7 +44,7 @@ class DockerEngine:
         self._labels = labels
         self._connection = Connection(name, host, certificates)
         self._containers = Containers(self._connection, labels)
-        self._images = Images(self._connection)
+        self.images = DockerImages(self._connection, labels)
         self._children: dict[str, ContainerChild] = {}
         self._watch = Watch(self._connection, labels, self._told, self._look_at_all)
         self._closed = False
@@ -60,7 +60,7 @@ class DockerEngine:
             raise LaunchFailed(f"{name} was not started: this system is stopping.")
         self._watch.start()
         try:
-            image = await self._images.find(recipe.pinned or recipe.image)
+            image = await self.images.find(recipe.pinned or recipe.image)
             by = image.config.user if image.config is not None else ""
             container_id = await self._containers.create(name, recipe, limits, image_user=by)
         except ImageNotFound as failure:
@@ -104,9 +104,6 @@ class DockerEngine:
         ]
         await asyncio.gather(*(self._containers.remove(each.id) for each in old))
         return len(old)
-
-    async def resolve(self, image: str, *, pull: bool) -> str:
-        return await self._images.resolve(image, pull=pull)
 
     async def status(self) -> EngineStatus:
         begun = time.perf_counter()

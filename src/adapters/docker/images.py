@@ -1,26 +1,27 @@
 """Images of an engine: what a name means, and getting one that is not there."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from datetime import timedelta
 from urllib.parse import quote
 
-import httpx
-import msgspec
-
-from adapters.docker.connection import Connection, Refusal
-from adapters.docker.wire import Image, Progress
-from domain.model.containers import ImageNotFound
+from adapters.docker.build import build
+from adapters.docker.connection import Connection, Refusal, progress
+from adapters.docker.creation import Labels
+from adapters.docker.wire import Image
+from domain.model.containers import Blueprint, ImageNotFound
+from domain.model.servers import Limits
 
 PULL_S = 600.0
 # A gigabyte over a slow line.
 _NOT_FOUND = 404
 
 
-class Images:
+class DockerImages:
     """The images of one engine."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, labels: Labels) -> None:
         self._connection = connection
+        self._labels = labels
 
     async def find(self, name: str) -> Image:
         """Raises ImageNotFound, EngineUnavailable."""
@@ -33,19 +34,22 @@ class Images:
                 raise ImageNotFound(f"There is no image {name!r}.", image=name) from refusal
             raise
 
-    async def resolve(self, name: str, *, pull: bool) -> str:
-        """As the port says."""
+    async def resolve(self, image: str, *, pull: bool) -> str:
+        name = image
         try:
-            image = await self.find(name)
+            found = await self.find(name)
         except ImageNotFound:
             if not pull:
                 raise
             await self.pull(name)
-            image = await self.find(name)
-        digests = image.repo_digests or ()
+            found = await self.find(name)
+        digests = found.repo_digests or ()
         repository = name.partition("@")[0].rpartition(":")[0] or name
         own = [each for each in digests if each.partition("@")[0] in {repository, name}]
-        return (own or digests or (image.id,))[0]
+        return (own or digests or (found.id,))[0]
+
+    async def build(self, blueprint: Blueprint, limits: Limits, longest: timedelta) -> str:
+        return await build(self._connection, blueprint, self._labels, limits, longest)
 
     async def pull(self, name: str) -> None:
         """Get an image from its registry. Raises ImageNotFound with the engine's own words."""
@@ -63,14 +67,6 @@ class Images:
             raise ImageNotFound(_missing(name, f"no end within {PULL_S:g} s"), image=name) from None
         except Refusal as refusal:
             raise ImageNotFound(_missing(name, refusal.words), image=name) from refusal
-
-
-async def progress(answer: httpx.Response) -> AsyncIterator[Progress]:
-    """The lines of JSON in which a pull, an import or a build tells how far it is."""
-    decoder = msgspec.json.Decoder(Progress)
-    async for line in answer.aiter_lines():
-        if line.strip():
-            yield decoder.decode(line)
 
 
 def _missing(name: str, why: str) -> str:

@@ -116,6 +116,11 @@ class MemoryChild:
     def usage(self) -> Usage | None:
         return None
 
+    @property
+    def gone(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self._running.done()
+
     def log_tail(self) -> tuple[str, ...]:
         return self.peer.log_tail()
 

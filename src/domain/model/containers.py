@@ -102,3 +102,25 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
     claimed_bytes: int
     containers: int
     probe_ms: float
+
+
+class BuildFailed(Invalid):
+    """The image could not be built; the message ends with the last lines of the build."""
+
+
+class PackageRefused(Invalid):
+    """The name or version of a package is none that its registry's grammar allows."""
+
+
+class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
+    """An image to be built: packages installed on a base, then a program.
+
+    `steps` are run at the build, `command` when it starts; all are lists of words, no shell reads
+    them.
+    """
+
+    image: str
+    base: str
+    steps: tuple[tuple[str, ...], ...]
+    environment: Mapping[str, str] = msgspec.field(default_factory=dict)
+    command: tuple[str, ...]

@@ -1,16 +1,37 @@
 """Running servers in containers of an engine, here or on another machine."""
 
 from collections.abc import AsyncGenerator
+from datetime import timedelta
 from typing import Protocol
 
 from domain.errors import Unavailable
-from domain.model.containers import Container, ContainerView, EngineStatus
+from domain.model.containers import Blueprint, Container, ContainerView, EngineStatus
 from domain.model.servers import DEFAULT_LIMITS, Limits, ServerName, Usage
 from domain.ports.launching import Child
 
 
 class EngineUnavailable(Unavailable):
     """The engine cannot be reached, hangs, or answers with an error of its own."""
+
+
+class ImageStore(Protocol):
+    """The images of one engine."""
+
+    async def resolve(self, image: str, *, pull: bool) -> str:
+        """What `image` means now: its digest, or its id where no registry gave it.
+
+        With `pull` it is got from its registry where the engine has none.
+
+        Raises ImageNotFound, EngineUnavailable, EngineRefused.
+        """
+        ...
+
+    async def build(self, blueprint: Blueprint, limits: Limits, longest: timedelta) -> str:
+        """Build an image within limits and time; its id. Building it again gives the same name.
+
+        Raises BuildFailed with the last lines of what it said, EngineUnavailable.
+        """
+        ...
 
 
 class ContainerEngine(Protocol):
@@ -20,6 +41,9 @@ class ContainerEngine(Protocol):
     def name(self) -> str:
         """Under which it is configured."""
         ...
+
+    @property
+    def images(self) -> ImageStore: ...
 
     async def launch(
         self, name: ServerName, recipe: Container, limits: Limits = DEFAULT_LIMITS
@@ -41,13 +65,6 @@ class ContainerEngine(Protocol):
         """
         ...
 
-    async def resolve(self, image: str, *, pull: bool) -> str:
-        """What `image` means now: its digest, or its id where no registry gave it.
-
-        Raises ImageNotFound, EngineUnavailable, EngineRefused.
-        """
-        ...
-
     async def status(self) -> EngineStatus:
         """Ask it now. Raises EngineUnavailable."""
         ...
@@ -66,6 +83,6 @@ class ContainerEngine(Protocol):
     def logs(self, container_id: str, tail: int) -> AsyncGenerator[str, None]:
         """The last `tail` lines of diagnostics and those to come, until the container's end.
 
-        Raises ContainerNotFound, EngineUnavailable.
+        Raises ContainerNotFound.
         """
         ...
