@@ -11,10 +11,10 @@ from tests.real.engine import BOX, Engine, box_tar
 
 
 @pytest.fixture(scope="session")
-def real_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = Engine(tmp_path_factory.mktemp("docker"))
-    engine.start()
+def real_engine() -> Iterator[Engine]:
+    engine = Engine()
     try:
+        engine.start()
         engine.bring_in(BOX, box_tar())
         yield engine
     finally:

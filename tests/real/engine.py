@@ -4,11 +4,13 @@ It needs root, control groups and Debian's packages docker.io and busybox-static
 """
 
 import io
+import os
 import shutil
 import signal
 import socket
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,8 +28,8 @@ BOX = "sutazai-test/box:1"
 class Engine:
     """Started, stopped, killed and started again on the same data."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self) -> None:
+        self._folder = folder = Path(tempfile.mkdtemp(prefix="sutazai-engine-"))
         self.path = folder / "docker.sock"
         self.host = f"unix://{self.path}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,8 +81,10 @@ class Engine:
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once; what it ran is found by its next life."""
+        """End it at once, and the daemon below it; what it ran goes on without it."""
         self._end(signal.SIGKILL)
+        self._end_others("containerd.toml")
+        (self._folder / "exec/containerd/containerd.pid").unlink(missing_ok=True)
 
     def send(self, number: signal.Signals) -> None:
         """Freeze it, or let it go on."""
@@ -107,6 +111,23 @@ class Engine:
             for container in client.get("/containers/json?all=1").json():
                 client.delete(f"/containers/{container['Id']}?force=1")
         self.stop()
+        # A killed engine leaves what it had mounted, and the keepers of its containers.
+        self._end_others("")
+        for line in reversed(Path("/proc/mounts").read_text("utf-8").splitlines()):
+            place = line.split()[1]
+            if place.startswith(f"{self._folder}/"):
+                subprocess.run(["umount", "--lazy", place], check=True)
+        shutil.rmtree(self._folder)
+
+    def _end_others(self, word: str) -> None:
+        """Kill what was started for this engine's folder and has `word` on its command line."""
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (process / "cmdline").read_text("utf-8", "replace")
+            except OSError:
+                continue
+            if f"{self._folder}/" in command and word in command:
+                os.kill(int(process.name), signal.SIGKILL)
 
     def bring_in(self, image: str, tar: bytes, changes: Iterable[str] = ()) -> str:
         """Make an image of a tar, without any registry; its id."""

@@ -33,10 +33,11 @@ class Containers:
         self._removing: asyncio.Task[None] | None = None
 
     async def aclose(self) -> None:
-        """Try no more to remove what could not be."""
+        """Try once more to remove what could not be, then never again."""
         if self._removing is not None:
             self._removing.cancel()
             await asyncio.wait({self._removing})
+        await self.remove_late()
 
     async def create(
         self, name: ServerName, recipe: Container, limits: Limits, image_user: str

@@ -58,6 +58,8 @@ class DockerEngine:
     ) -> ContainerChild:
         if self._closed:
             raise LaunchFailed(f"{name} was not started: this system is stopping.")
+        if any("\0" in text for pair in recipe.env.items() for text in pair):
+            raise LaunchFailed(f"{name} was not started: its environment holds the character NUL.")
         self._watch.start()
         try:
             image = await self.images.find(recipe.pinned or recipe.image)

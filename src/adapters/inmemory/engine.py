@@ -47,7 +47,7 @@ class MemoryImages:
             raise ImageNotFound(f"There is no image {image!r}.", image=image)
         return id_of(image)
 
-    async def build(self, blueprint: Blueprint, limits: Limits, longest: timedelta) -> str:
+    async def build(self, blueprint: Blueprint, limits: Limits, longest: timedelta) -> str:  # noqa: ARG002 - it takes no time and uses nothing
         """An image that runs as its base does."""
         self.check()
         program = self.find(blueprint.base)
