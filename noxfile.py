@@ -1,11 +1,14 @@
 """The one door to every check: `nox` runs those that need nothing but a package index."""
 
+import os
+import shutil
+
 import nox
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests", "services"]
+nox.options.sessions = ["lint", "types", "tests", "services", "containers"]
 
 
 def _install(session: nox.Session, *groups: str) -> None:
@@ -42,7 +45,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests that need no service, no Docker and no Node."""
     _install(session, "tests")
-    session.run("pytest", "-m", "not services", *session.posargs)
+    session.run("pytest", "-m", "not services and not containers", *session.posargs)
 
 
 @nox.session
@@ -50,6 +53,18 @@ def services(session: nox.Session) -> None:
     """Tests against what is real: PostgreSQL, Redis, MCP servers from npm and PyPI."""
     _install(session, "tests", "services")
     session.run("pytest", "-m", "services", *session.posargs)
+
+
+@nox.session
+def containers(session: nox.Session) -> None:
+    """Tests on a real Docker Engine of their own; SUTAZAI_TEST_ENGINE=required forbids to skip."""
+    missing = [name for name in ("dockerd", "/bin/busybox") if shutil.which(name) is None]
+    missing += ["root"] if os.geteuid() != 0 else []
+    if missing:
+        stop = session.error if os.environ.get("SUTAZAI_TEST_ENGINE") == "required" else session.skip
+        stop(f"not run: containers on a real Docker Engine, for want of {', '.join(missing)}")
+    _install(session, "tests", "services")
+    session.run("pytest", "-m", "containers", *session.posargs)
 
 
 @nox.session
