@@ -61,7 +61,8 @@ def containers(session: nox.Session) -> None:
     missing = [name for name in ("dockerd", "/bin/busybox") if shutil.which(name) is None]
     missing += ["root"] if os.geteuid() != 0 else []
     if missing:
-        stop = session.error if os.environ.get("SUTAZAI_TEST_ENGINE") == "required" else session.skip
+        required = os.environ.get("SUTAZAI_TEST_ENGINE") == "required"
+        stop = session.error if required else session.skip
         stop(f"not run: containers on a real Docker Engine, for want of {', '.join(missing)}")
     _install(session, "tests", "services")
     session.run("pytest", "-m", "containers", *session.posargs)
