@@ -73,7 +73,6 @@ def _in_url(host: str) -> str:
 
 
 async def _main(settings: Settings, node: Node, port: int) -> None:
-    stopping = Stopping()
     rules = DoorRules(
         port=port,
         allowed_hosts=settings.allowed_hosts,
@@ -83,6 +82,7 @@ async def _main(settings: Settings, node: Node, port: int) -> None:
     )
     door, drain = Door(rules), timedelta(seconds=settings.drain_s)
     async with AsyncExitStack() as stack:
+        stopping = stack.enter_context(Stopping())
         await stack.enter_async_context(HttpServer(door, settings.host, port, drain))
         system = await stopping.entered(stack, open_system(settings, node))
         if system is None:

@@ -3,20 +3,34 @@
 import asyncio
 import signal
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import TypeVar
+from typing import Self, TypeVar
 
 T = TypeVar("T")
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopping:
-    """Listens from its making on: the first signal asks for the end, another one for haste."""
+    """Listens within its block: the first signal asks for the end, another one for haste.
+
+    After the block a signal changes nothing: it would kill the process in its last moments, and
+    whoever waits for its end would take that for a failure.
+    """
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.hasty = asyncio.Event()
+
+    def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             loop.add_signal_handler(number, self._heard)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
     def _heard(self) -> None:
         (self.hasty if self.asked.is_set() else self.asked).set()

@@ -51,8 +51,9 @@ def work(settings: Settings, environ: Mapping[str, str]) -> int:
 
 
 async def _main(settings: Settings, node: Node, title: str) -> None:
-    stopping, drain = Stopping(), timedelta(seconds=settings.drain_s)
+    drain = timedelta(seconds=settings.drain_s)
     async with AsyncExitStack() as stack:
+        stopping = stack.enter_context(Stopping())
         worker = await stopping.entered(stack, open_worker(settings, node))
         if worker is None:
             return
