@@ -7,6 +7,7 @@ from datetime import timedelta
 import httpx
 import svcs
 
+from adapters.cron import CronCalendar
 from adapters.inmemory.cache import MemoryCache
 from adapters.inmemory.launcher import MemoryLauncher
 from adapters.inmemory.signals import MemorySignals
@@ -29,6 +30,7 @@ from domain.ports.cache import Cache
 from domain.ports.probes import Probe
 from domain.ports.storage import StorageInspector
 from domain.ports.system import Clock
+from domain.schedules import ScheduleService
 from domain.tasks.agent_run import AgentRun
 from domain.tasks.carrier import Carrier, WorkerLimits
 from domain.tasks.runs import RunOf, ToolRun
@@ -97,6 +99,10 @@ class World:
             (HealthService, health),
             (McpService, self.mcp),
             (MeshService, MeshService(self.mcp, models, health, clock)),
+            (
+                ScheduleService,
+                ScheduleService(self.transactions, signals, self.tasks, CronCalendar(), chance),
+            ),
             (StorageInspector, self.inspector),
             (TaskService, self.tasks),
         ):

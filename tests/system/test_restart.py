@@ -51,3 +51,17 @@ def test_a_cancelled_call_ends_at_once(system: System) -> None:
     )
     assert task["finished_at"] is not None
     assert system.client.post(f"/api/v1/tasks/{task_id}/cancel").status_code == 409
+
+
+def test_a_request_sent_again_after_a_kill_is_answered_as_the_first_was(system: System) -> None:
+    body = {"task_type": "tool", "payload": SLOW | {"idempotent": True}}
+    answers = []
+    for _ in range(2):
+        answers.append(
+            system.client.post("/api/v1/tasks", json=body, headers={"idempotency-key": '"k"'})
+        )
+        system.end(signal.SIGKILL)
+        system.start()
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].content == answers[1].content
+    assert system.get("/api/v1/tasks")["total_count"] == 1

@@ -69,7 +69,7 @@ class TaskService:
         KeyInFlight.
         """
         caller.require(Scope.TASKS)
-        _check(submit)
+        check_bounds(submit)
         async with self._transactions.begin() as transaction:
             task, _ = await acted_once(
                 transaction, caller.id, once, Task, lambda: self.add(transaction, caller, submit)
@@ -179,7 +179,8 @@ def _visible(caller: Caller, task: Task) -> Task:
     return task
 
 
-def _check(submit: SubmitTask) -> None:
+def check_bounds(submit: SubmitTask) -> None:
+    """Raises TaskInvalid where a number is out of its bounds."""
     if not 1 <= submit.max_attempts <= MOST_ATTEMPTS:
         raise TaskInvalid(f"max_attempts is from 1 to {MOST_ATTEMPTS}.", path="/max_attempts")
     if submit.delay > LONGEST_DELAY:

@@ -20,6 +20,7 @@ FIRST_OF: Mapping[str, tuple[str, str, str]] = {
     "agent_id": ("/api/v1/agents", "agents", "agent_id"),
     "conversation_id": ("/api/v1/conversations", "conversations", "conversation_id"),
     "task_id": ("/api/v1/tasks", "tasks", "task_id"),
+    "schedule_id": ("/api/v1/schedules", "schedules", "schedule_id"),
     "server": ("/api/v1/mcp/servers", "servers", "name"),
     "name": ("/api/v1/mcp/servers", "servers", "name"),
 }

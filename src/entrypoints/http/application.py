@@ -22,8 +22,20 @@ from domain.orchestration.service import McpService
 from domain.ports.cache import Cache
 from domain.ports.storage import StorageInspector
 from domain.ports.system import Clock
+from domain.schedules import ScheduleService
 from domain.tasks.service import TaskService
-from entrypoints.http import agents, chat, database, mcp, mesh, servers, system, tasks, tools
+from entrypoints.http import (
+    agents,
+    chat,
+    database,
+    mcp,
+    mesh,
+    schedules,
+    servers,
+    system,
+    tasks,
+    tools,
+)
 from entrypoints.http.failures import answer_failure
 from entrypoints.http.requests import StrictRequest
 
@@ -36,6 +48,7 @@ SERVICES: Mapping[str, type] = MappingProxyType(
         "health_of": HealthService,
         "mcp": McpService,
         "mesh": MeshService,
+        "schedules": ScheduleService,
         "storage": StorageInspector,
         "tasks": TaskService,
     }
@@ -53,12 +66,8 @@ class Application(Litestar):
 
 def application(container: svcs.Container, draining: asyncio.Event) -> Litestar:
     """The routes over the services in `container`; streams end when `draining` is set."""
-    api = Router(
-        "/api/v1",
-        route_handlers=[
-            noun.ROUTES for noun in (agents, chat, tasks, mcp, servers, tools, database, mesh)
-        ],
-    )
+    nouns = (agents, chat, tasks, schedules, mcp, servers, tools, database, mesh)
+    api = Router("/api/v1", route_handlers=[noun.ROUTES for noun in nouns])
     provided = {name: container.get_abstract(kind) for name, kind in SERVICES.items()}
     return Application(
         [*system.ROUTES, api],

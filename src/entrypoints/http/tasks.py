@@ -36,6 +36,9 @@ MOST_DIGITS = 18
 # An event's id fits 64 bits.
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000_000)]
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Priority = Annotated[int, msgspec.Meta(ge=-1000, le=1000)]
+Deadline = Annotated[float, msgspec.Meta(gt=0, le=YEAR_S)]
+MaxAttempts = Annotated[int, msgspec.Meta(ge=1, le=20)]
 
 
 class ToolWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,10 +79,10 @@ class AgentWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class _TaskBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    priority: Annotated[int, msgspec.Meta(ge=-1000, le=1000)] = 0
+    priority: Priority = 0
     run_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    deadline_s: Annotated[float, msgspec.Meta(gt=0, le=YEAR_S)] | None = None
-    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] = 3
+    deadline_s: Deadline | None = None
+    max_attempts: MaxAttempts = 3
 
     def submit(self, payload: Payload, now: datetime) -> SubmitTask:
         return SubmitTask(
@@ -124,6 +127,8 @@ class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     progress: TaskProgress | None = None
     result: Any = None
     error: TaskError | None = None
+    schedule_id: str | None = None
+    scheduled_for: datetime | None = None
 
 
 class TaskList(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +161,8 @@ def _answer(task: Task) -> TaskAnswer:
         progress=task.progress,
         result=task.result,
         error=task.error,
+        schedule_id=task.schedule_id,
+        scheduled_for=task.scheduled_for,
     )
 
 

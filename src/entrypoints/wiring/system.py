@@ -22,6 +22,7 @@ from entrypoints.wiring.ground import opened_ground
 from entrypoints.wiring.models import models_of
 from entrypoints.wiring.node import Node
 from entrypoints.wiring.probes import probes_of
+from entrypoints.wiring.schedules import schedules_of
 from entrypoints.wiring.servers import started_servers
 from entrypoints.wiring.upkeep import start_upkeep
 from entrypoints.wiring.worker import started_worker
@@ -59,6 +60,7 @@ async def open_system(settings: Settings, node: Node) -> AsyncIterator[System]:
             mcp,
             AgentService(transactions, models, lambda: _offered(mcp), clock),
             tasks,
+            schedules_of(ground),
             ChatService(transactions, tasks, worker, ground.chance),
             health,
             MeshService(mcp, models, health, clock),

@@ -1,0 +1,293 @@
+"""Schedules: kept for their owners, and fired when their time has come."""
+
+import logging
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from domain.errors import Failure, Invalid
+from domain.model.callers import Caller, Scope
+from domain.model.conversations import ConversationNotFound
+from domain.model.keys import Once
+from domain.model.pages import Page, PageQuery
+from domain.model.schedules import (
+    CronInvalid,
+    NewSchedule,
+    Schedule,
+    ScheduleChanged,
+    ScheduledWork,
+    ScheduleNotFound,
+)
+from domain.model.tasks import AgentPayload, Fire, FiredAlready, Payload, ScheduleId
+from domain.once import acted_once
+from domain.ports.schedules import Calendar
+from domain.ports.signals import Signals
+from domain.ports.storage import StorageUnavailable, Transaction, Transactions
+from domain.ports.system import Chance
+from domain.tasks import topics
+from domain.tasks.service import SubmitTask, TaskService, check_bounds
+
+OWNERS_SCOPES = frozenset({Scope.READ, Scope.CHAT, Scope.TASKS})
+# A fire acts for the schedule's owner, who needed TASKS to keep it; it never administers.
+BATCH = 100
+CHANGE_TRIES = 5
+# A change meets a fire of the same schedule at most once a minute.
+MINUTE = timedelta(minutes=1)
+
+logger = logging.getLogger(__name__)
+
+
+class AddSchedule(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule to be. `cron` and `timezone` are as the Calendar port says."""
+
+    name: str
+    cron: str
+    timezone: str = "UTC"
+    work: ScheduledWork
+    enabled: bool = True
+
+
+class ScheduleChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be another; UNSET stays as it is."""
+
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    cron: str | msgspec.UnsetType = msgspec.UNSET
+    timezone: str | msgspec.UnsetType = msgspec.UNSET
+    enabled: bool | msgspec.UnsetType = msgspec.UNSET
+    payload: Payload | msgspec.UnsetType = msgspec.UNSET
+    priority: int | msgspec.UnsetType = msgspec.UNSET
+    max_attempts: int | msgspec.UnsetType = msgspec.UNSET
+    deadline: timedelta | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class ScheduleInvalid(Invalid):
+    """The schedule holds a value that cannot be."""
+
+
+class ScheduleService:
+    """Schedules as callers see them, and the chore that fires them."""
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        signals: Signals,
+        tasks: TaskService,
+        calendar: Calendar,
+        chance: Chance,
+    ) -> None:
+        self._transactions = transactions
+        self._signals = signals
+        self._tasks = tasks
+        self._calendar = calendar
+        self._chance = chance
+
+    async def create(self, caller: Caller, add: AddSchedule, once: Once | None = None) -> Schedule:
+        """Keep a schedule; its first time comes after now.
+
+        Raises ScheduleInvalid, CronInvalid, TaskInvalid, AgentNotFound, ConversationNotFound,
+        KeyReused, KeyInFlight.
+        """
+        caller.require(Scope.TASKS)
+        _check(add.name, add.work)
+        new = NewSchedule(
+            schedule_id=ScheduleId(self._chance.new_id()),
+            name=add.name,
+            cron=add.cron,
+            timezone=add.timezone,
+            work=add.work,
+            owner=caller.id,
+            enabled=add.enabled,
+        )
+        async with self._transactions.begin() as transaction:
+
+            async def keep() -> Schedule:
+                await _require_known(transaction, caller, add.work.payload)
+                now = await transaction.schedules.now()
+                next_at = self._next(new, now)
+                return await transaction.schedules.add(
+                    msgspec.structs.replace(new, next_at=next_at if add.enabled else None)
+                )
+
+            schedule, _ = await acted_once(transaction, caller.id, once, Schedule, keep)
+        return schedule
+
+    async def get(self, caller: Caller, schedule_id: ScheduleId) -> Schedule:
+        """Raises ScheduleNotFound."""
+        caller.require(Scope.READ)
+        async with self._transactions.read() as transaction:
+            return await _visible(transaction, caller, schedule_id)
+
+    async def list(self, caller: Caller, query: PageQuery) -> Page[Schedule]:
+        """Newest first; those of others only for ADMIN."""
+        caller.require(Scope.READ)
+        owner = None if Scope.ADMIN in caller.scopes else caller.id
+        async with self._transactions.read() as transaction:
+            return await transaction.schedules.list(owner, query)
+
+    async def change(
+        self, caller: Caller, schedule_id: ScheduleId, change: ScheduleChange
+    ) -> Schedule:
+        """Keep another version of it; times that passed while it was paused are not made up for.
+
+        Raises ScheduleNotFound, ScheduleChanged, and as `create`.
+        """
+        caller.require(Scope.TASKS)
+        for _ in range(CHANGE_TRIES - 1):
+            with suppress(ScheduleChanged):
+                return await self._change(caller, schedule_id, change)
+        return await self._change(caller, schedule_id, change)
+
+    async def _change(
+        self, caller: Caller, schedule_id: ScheduleId, change: ScheduleChange
+    ) -> Schedule:
+        async with self._transactions.begin() as transaction:
+            before = await _visible(transaction, caller, schedule_id)
+            given = _given(change)
+            own = {name: given.pop(name) for name in _OF_SCHEDULE if name in given}
+            work = msgspec.structs.replace(before.work, **given)
+            after = msgspec.structs.replace(before, **own, work=work)
+            _check(after.name, work)
+            if change.payload is not msgspec.UNSET:
+                await _require_known(transaction, caller, work.payload)
+            if own.keys() & _TIMES:
+                next_at = self._next(after, await transaction.schedules.now())
+                after = msgspec.structs.replace(after, next_at=next_at if after.enabled else None)
+            return await transaction.schedules.replace(after)
+
+    async def remove(self, caller: Caller, schedule_id: ScheduleId) -> None:
+        """Fire it no more; its tasks stay. Raises ScheduleNotFound."""
+        caller.require(Scope.TASKS)
+        async with self._transactions.begin() as transaction:
+            await _visible(transaction, caller, schedule_id)
+            await transaction.schedules.remove(schedule_id)
+
+    async def fire_due(self) -> int:
+        """Submit a task for each schedule whose time has come; return how many this brought.
+
+        Any number of processes may do this at once: each time brings one task. Of times that
+        were missed the latest brings one, the others none. Raises StorageUnavailable.
+        """
+        async with self._transactions.read() as transaction:
+            due = await transaction.schedules.due(BATCH)
+            now = await transaction.schedules.now()
+        fired = [schedule for schedule in due if await self._fire(schedule, now)]
+        if fired:
+            self._signals.publish(topics.WAKE, {})
+        return len(fired)
+
+    async def _fire(self, schedule: Schedule, now: datetime) -> bool:
+        try:
+            fired = msgspec.structs.replace(
+                schedule,
+                last_at=self._latest(schedule, now),
+                last_error=None,
+                next_at=self._next(schedule, now),
+            )
+        except CronInvalid as failure:
+            # This machine no longer knows the zone: nobody can tell when the next time is.
+            await self._failed(schedule, failure, enabled=False, next_at=None)
+            return False
+        try:
+            await self._submit(fired)
+        except ScheduleChanged:
+            return False  # another process was first, or the owner
+        except StorageUnavailable:
+            raise
+        except FiredAlready:
+            # The clock was put back: only the way to the next time is missing.
+            await self._advanced(fired)
+            return False
+        except Failure as failure:
+            await self._failed(fired, failure)
+            return False
+        return True
+
+    async def _submit(self, fired: Schedule) -> None:
+        owner = Caller(id=fired.owner, scopes=OWNERS_SCOPES)
+        assert fired.last_at is not None  # noqa: S101 - its caller has just set it
+        fire = Fire(schedule_id=fired.schedule_id, scheduled_for=fired.last_at)
+        async with self._transactions.begin() as transaction:
+            task = await self._tasks.add(transaction, owner, _submit_of(fired.work), fire)
+            await transaction.schedules.replace(
+                msgspec.structs.replace(fired, last_task_id=task.task_id)
+            )
+
+    async def _failed(self, fired: Schedule, failure: Failure, **changes: Any) -> None:
+        told = msgspec.structs.replace(fired, last_error=failure.message, **changes)
+        if await self._advanced(told):
+            logger.warning("schedule %s brought no task: %s", fired.schedule_id, failure.message)
+
+    async def _advanced(self, fired: Schedule) -> bool:
+        """Keep it without a task; false where another process was first, or the owner."""
+        try:
+            async with self._transactions.begin() as transaction:
+                await transaction.schedules.replace(fired)
+        except ScheduleChanged:
+            return False
+        return True
+
+    def _next(self, schedule: NewSchedule, after: datetime) -> datetime:
+        return self._calendar.next_after(schedule.cron, schedule.timezone, after)
+
+    def _latest(self, schedule: Schedule, now: datetime) -> datetime:
+        """The last of its times up to now; they lie on whole minutes."""
+        first = schedule.next_at
+        assert first is not None  # noqa: S101 - it is due
+        if self._next(schedule, first) > now:
+            return first
+        low, high = 0, (now - first) // MINUTE + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._next(schedule, first + middle * MINUTE) <= now:
+                low = middle
+            else:
+                high = middle
+        return self._next(schedule, first + low * MINUTE)
+
+
+_TIMES = frozenset({"cron", "timezone", "enabled"})
+_OF_SCHEDULE = ("name", "cron", "timezone", "enabled")
+
+
+def _given(change: ScheduleChange) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(change).items()
+    return {name: value for name, value in fields if value is not msgspec.UNSET}
+
+
+def _submit_of(work: ScheduledWork) -> SubmitTask:
+    return SubmitTask(
+        payload=work.payload,
+        priority=work.priority,
+        max_attempts=work.max_attempts,
+        deadline=work.deadline,
+    )
+
+
+def _check(name: str, work: ScheduledWork) -> None:
+    if not name.strip():
+        raise ScheduleInvalid("A schedule needs a name.", path="/name")
+    check_bounds(_submit_of(work))
+
+
+async def _require_known(transaction: Transaction, caller: Caller, payload: Payload) -> None:
+    """What is missing now is told to whoever can mend it; later only `last_error` can."""
+    if not isinstance(payload, AgentPayload):
+        return
+    await transaction.agents.get(payload.agent)
+    if payload.conversation_id is None:
+        return
+    conversation = await transaction.conversations.get(payload.conversation_id)
+    if not caller.sees(conversation.owner):
+        raise ConversationNotFound(
+            f"There is no conversation {payload.conversation_id!r}.",
+            conversation_id=payload.conversation_id,
+        )
+
+
+async def _visible(transaction: Transaction, caller: Caller, schedule_id: ScheduleId) -> Schedule:
+    schedule = await transaction.schedules.get(schedule_id)
+    if not caller.sees(schedule.owner):
+        raise ScheduleNotFound(f"There is no schedule {schedule_id!r}.", schedule_id=schedule_id)
+    return schedule
