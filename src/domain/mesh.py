@@ -12,13 +12,21 @@ from domain.health import HealthService
 from domain.model.breakers import Breaker, BreakerState
 from domain.model.callers import Caller, Scope
 from domain.model.health import HealthState, PartHealth
-from domain.model.servers import HEALTHY, SERVING, Remote, ServerRecord, ServerState
+from domain.model.servers import (
+    BROKEN,
+    HEALTHY,
+    SERVING,
+    Remote,
+    ServerName,
+    ServerRecord,
+    ServerState,
+)
 from domain.model_guard import GuardedModel
+from domain.orchestration.group import Member
 from domain.orchestration.service import McpService
 from domain.ports.models import LanguageModel
 from domain.ports.system import Clock
 
-_BROKEN = frozenset({ServerState.BACKING_OFF, ServerState.QUARANTINED})
 _TAKING_CALLS = SERVING | {ServerState.IDLE}
 _WELL = frozenset(map(str, {*HEALTHY, HealthState.HEALTHY}))
 _OUT = frozenset(map(str, {ServerState.DISABLED, ServerState.STOPPED, HealthState.DISABLED}))
@@ -59,12 +67,15 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """One part that answers; `instance` names what is behind its name, empty where nothing is.
 
     `state` is a server's own state or a health state, `idle` for what was not needed so far;
-    `weight` 0 means that it is given nothing now. `in_flight` is None where it is not counted,
-    `latency_ms` before the first answer, `breaker` where there is none.
+    `weight` 0 means that it is given nothing now. `member` tells the instances of one server
+    apart: a replica's number, or a digest of the session or caller that it belongs to.
+    `in_flight` is None where it is not counted, `latency_ms` before the first answer, `breaker`
+    where there is none.
     """
 
     name: str
     kind: Kind
+    member: str = ""
     instance: str
     state: str
     weight: int
@@ -89,7 +100,7 @@ class MeshStatus(msgspec.Struct, frozen=True, kw_only=True):
 def server_breaker(record: ServerRecord) -> BreakerView:
     """A server's breaker is its supervision: open while it waits, half open while it tries."""
     state, failure = BreakerState.CLOSED, record.last_failure
-    if record.state in _BROKEN:
+    if record.state in BROKEN:
         state = BreakerState.OPEN
     elif record.state is ServerState.STARTING and failure and record.reason == failure.message:
         # Other starts follow a rest or a wish, whatever failed before.
@@ -148,7 +159,7 @@ class MeshService:
         caller.require(Scope.ADMIN)
         kind, plain = self._found(name)
         if kind is Kind.SERVER:
-            if self._mcp.record(plain).state in _BROKEN:
+            if any(each.record.state in BROKEN for each in self._mcp.members()[ServerName(plain)]):
                 await self._mcp.start_server(caller, plain)
             return server_breaker(self._mcp.record(plain))
         guard = self._guards()[plain]
@@ -214,22 +225,26 @@ class MeshService:
         return found[0]
 
     def _servers(self) -> Iterator[Instance]:
-        traffic = self._mcp.traffic()
-        for record in self._mcp.records():
-            name = record.spec.name
-            behind = f"process {record.pid}" if record.pid is not None else ""
-            yield Instance(
-                name=name,
-                kind=Kind.SERVER,
-                instance="remote" if isinstance(record.spec.recipe, Remote) else behind,
-                state=record.state.value,
-                weight=int(record.state in _TAKING_CALLS),
-                in_flight=traffic[name].in_flight if name in traffic else 0,
-                latency_ms=_rounded(self._mcp.latency_ms(name)),
-                breaker=server_breaker(record).state,
-                reason=record.reason,
-                since=record.since,
-            )
+        for name, members in self._mcp.members().items():
+            yield from (_server_instance(name, member) for member in members)
+
+
+def _server_instance(name: str, member: Member) -> Instance:
+    record = member.record
+    behind = f"process {record.pid}" if record.pid is not None else ""
+    return Instance(
+        name=name,
+        kind=Kind.SERVER,
+        member=member.label,
+        instance="remote" if isinstance(record.spec.recipe, Remote) else behind,
+        state=record.state.value,
+        weight=int(record.state in _TAKING_CALLS),
+        in_flight=member.traffic.in_flight if member.traffic is not None else 0,
+        latency_ms=_rounded(member.latency_ms),
+        breaker=server_breaker(record).state,
+        reason=record.reason,
+        since=record.since,
+    )
 
 
 def _model_instance(name: str, model: LanguageModel, part: PartHealth | None) -> Instance:

@@ -18,13 +18,12 @@ from domain.model.recipes import (
     Parameter,
     Pypi,
     Recipe,
-    Sessions,
     Variable,
     command_of,
     data_files,
     spec_of,
 )
-from domain.model.servers import SERVER_NAME_PATTERN, Command, ServerName, StartPolicy
+from domain.model.servers import SERVER_NAME_PATTERN, Command, ServerName, Sessions, StartPolicy
 from domain.orchestration.known import BY_NAME, KNOWN
 
 EVERY = pytest.mark.parametrize("entry", KNOWN, ids=lambda entry: entry.name)

@@ -91,7 +91,7 @@ async def test_progress_reaches_its_own_caller_only(era: str) -> None:
 async def test_an_exit_interrupts_all_calls_under_way_at_once(era: str) -> None:
     async with chaos(era) as here:
         held = [asyncio.create_task(here.call("hold")) for _ in range(AT_ONCE)]
-        await until(lambda: here.mcp.traffic()[NAME].in_flight == AT_ONCE)
+        await until(lambda: here.mcp.traffic()[NAME][0].in_flight == AT_ONCE)
         with pytest.raises(
             CallInterrupted, match="ended during the call: the process exited with code 7"
         ):

@@ -116,7 +116,9 @@ async def test_a_call_between_the_end_of_a_session_and_its_notice_fails_at_once(
     toy.deaf = True
     async with world(toy) as here:
         await here.call()
-        session = here.fleet.runner("toy").session
+        sole = here.fleet.group("toy").sole
+        assert sole is not None
+        session = sole.session
         assert session is not None
         here.children[-1].peer.close_output()
         await session.wait_closed()
@@ -150,7 +152,7 @@ async def test_callers_who_leave_send_one_cancellation_each() -> None:
         told = [m["params"]["requestId"] for m in toy.methods("notifications/cancelled")]
         calls = [m["id"] for m in toy.methods("tools/call")][:-1]
         assert sorted(told) == sorted(calls)
-        assert here.mcp.traffic()[spec().name].in_flight == 0
+        assert here.mcp.traffic()[spec().name][0].in_flight == 0
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ async def test_haste_counts_while_the_failed_life_is_still_ending() -> None:
 
     release = asyncio.Event()
     async with world(Halved()) as here:
-        here.mcp._fleet.runner("toy").start()
+        here.fleet.group("toy").start()
         await here.reaches(State.READY)
         calling = asyncio.create_task(here.call())
         await here.reaches(State.BACKING_OFF)

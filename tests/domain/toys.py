@@ -14,7 +14,7 @@ from adapters.mcp.connector import StreamConnector
 from adapters.mcp.remote.connector import HttpConnector
 from adapters.schemas.compiler import JsonSchemaCompiler
 from adapters.system import SystemClock
-from domain.model.callers import LOCAL
+from domain.model.callers import LOCAL, Caller
 from domain.model.servers import (
     Command,
     Origin,
@@ -116,6 +116,40 @@ class Toy:
                 return self.answers.get(method)
 
 
+class Diary(Toy):
+    """Each process of it answers with the words of all calls that it was given so far.
+
+    `wait` is answered once `go` is set.
+    """
+
+    def __init__(self, *tools: str) -> None:
+        super().__init__("wait", "die", *tools)
+        self.kept: dict[Peer, list[str]] = {}
+        self.go = asyncio.Event()
+        self.waiting = 0
+
+    async def _take(self, peer: Peer, message: dict[str, Any]) -> int | None:
+        params = message.get("params", {})
+        if message.get("method") != "tools/call" or params["name"] not in {"echo", "wait"}:
+            return await super()._take(peer, message)
+        words = self.kept.setdefault(peer, [])
+        words.append(params["arguments"].get("word", ""))
+        if params["name"] == "wait":
+            self.waiting += 1
+            await self.go.wait()
+            self.waiting -= 1
+        text = [{"type": "text", "text": json.dumps(words)}]
+        answer = {"jsonrpc": "2.0", "id": message["id"], "result": {"content": text}}
+        await peer.write(json.dumps(answer).encode() + b"\n")
+        return None
+
+
+def words(result: ToolResult) -> list[str]:
+    """What a diary's answer says."""
+    said: list[str] = json.loads(json.loads(bytes(result.content))[0]["text"])
+    return said
+
+
 def spec(name: str = "toy", **changes: Any) -> ServerSpec:
     """A lazy server of the API; its command is its name."""
     given: dict[str, Any] = {
@@ -176,10 +210,11 @@ class World:
         *,
         server: str = "toy",
         timeout: timedelta = SOON,  # noqa: ASYNC109 - the service's own
+        caller: Caller = LOCAL,
         **arguments: Any,
     ) -> ToolResult:
         """Call a tool."""
-        return await self.mcp.call_tool(LOCAL, server, tool, arguments, timeout=timeout)
+        return await self.mcp.call_tool(caller, server, tool, arguments, timeout=timeout)
 
     async def reaches(self, *states: ServerState, name: str = "toy") -> ServerRecord:
         """The record once it is in one of the states."""

@@ -25,10 +25,15 @@ class ScopeMissing(Forbidden):
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """The one who asks; made at each entry point and kept on every row it causes."""
+    """The one who asks; made at each entry point and kept on every row it causes.
+
+    `session` names what the caller is about, empty where that is one thing: what a server keeps
+    for one session it keeps from the caller's others.
+    """
 
     id: CallerId
     scopes: frozenset[Scope]
+    session: str = ""
 
     def require(self, scope: Scope) -> None:
         """Pass in silence, or raise ScopeMissing. ADMIN includes every other scope."""

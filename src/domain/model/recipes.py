@@ -2,13 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from enum import StrEnum
 
 import msgspec
 
 from domain.errors import Invalid
 from domain.model.callers import CallerId
-from domain.model.servers import Command, Origin, ServerName, ServerSpec, StartPolicy
+from domain.model.servers import (
+    Command,
+    Origin,
+    ServerName,
+    ServerSpec,
+    Sessions,
+    StartPolicy,
+)
 
 Arguments = Mapping[str, tuple[str, ...]]
 # Values by the name of a parameter; only a parameter that takes several has more than one.
@@ -81,13 +87,6 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     required: bool = True
     secret: bool = False
-
-
-class Sessions(StrEnum):
-    """SHARED: all callers use one process. PER_SESSION: what it keeps belongs to one caller."""
-
-    SHARED = "shared"
-    PER_SESSION = "per_session"
 
 
 class KnownServer(msgspec.Struct, frozen=True, kw_only=True):

@@ -64,6 +64,27 @@ class OnChange(StrEnum):
     QUARANTINE = "quarantine"
 
 
+class Sessions(StrEnum):
+    """Who shares an instance of a server, and with it what the instance keeps.
+
+    SHARED: all callers. PER_SESSION: the calls of one session of one caller. PER_CALLER: the
+    calls of one caller. PER_CALL: nobody, each call has an instance of its own.
+    """
+
+    SHARED = "shared"
+    PER_SESSION = "per_session"
+    PER_CALLER = "per_caller"
+    PER_CALL = "per_call"
+
+
+class Balance(StrEnum):
+    """Which of several replicas takes a call; STICKY: always the same one for a caller."""
+
+    LEAST_IN_FLIGHT = "least_in_flight"
+    ROUND_ROBIN = "round_robin"
+    STICKY = "sticky"
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a server may use; None does not limit. Going over one of the first three ends it.
 
@@ -115,7 +136,11 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True, tag="remote", tag_field=
 
 
 class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to run under a name. `problem` says why it cannot, empty where it can."""
+    """What is to run under a name. `problem` says why it cannot, empty where it can.
+
+    Shared ones run as `replicas` instances, all others as at most `max_instances`; limits hold
+    for each instance.
+    """
 
     name: ServerName
     recipe: Command | Remote
@@ -125,6 +150,11 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
     limits: Limits = DEFAULT_LIMITS
     on_change: OnChange = OnChange.ALERT
+    sessions: Sessions = Sessions.SHARED
+    max_instances: int = 16
+    # A real server takes some 60 MB: a gigabyte in all.
+    replicas: int = 1
+    balance: Balance = Balance.LEAST_IN_FLIGHT
     canary: timedelta = timedelta(seconds=10)
     # A quiet server is asked for a sign this often; users expect health within seconds.
     idle_stop: timedelta | None = None
@@ -170,6 +200,7 @@ SERVER_TRANSITIONS: Mapping[ServerState, frozenset[ServerState]] = MappingProxyT
 )
 
 SERVING = frozenset({_S.READY, _S.DEGRADED})
+BROKEN = frozenset({_S.BACKING_OFF, _S.QUARANTINED})
 HEALTHY = frozenset({_S.READY, _S.IDLE})
 
 
@@ -205,12 +236,8 @@ class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
     retry_at: datetime | None = None
     failures: int = 0
     starts: int = 0
+    restarts: int = 0
     pid: int | None = None
     usage: Usage | None = None
     era: Era | None = None
     protocol_version: str | None = None
-
-    @property
-    def restarts(self) -> int:
-        """Lives after the first."""
-        return max(0, self.starts - 1)

@@ -15,17 +15,19 @@ from domain.model.servers import (
     ServerRecord,
     ServerSpec,
     ServerState,
+    Sessions,
     StartPolicy,
 )
 from domain.model.tools import Tool
 from domain.once import acted_once
 from domain.orchestration import supervision
 from domain.orchestration.catalogue import Catalogue
+from domain.orchestration.group import Group, Member
+from domain.orchestration.keyed import KeyedGroup
 from domain.orchestration.life import Definitions, Parts
-from domain.orchestration.runner import Runner
 from domain.orchestration.secrets import told
+from domain.orchestration.shared import SharedGroup
 from domain.orchestration.trust import Trust
-from domain.ports.mcp import Traffic
 from domain.ports.schemas import SchemaCompiler
 from domain.ports.storage import StorageUnavailable, Transactions
 
@@ -66,7 +68,7 @@ class Fleet:
         self._transactions = transactions
         self._given = tuple(given)
         self._eager = eager
-        self._runners: dict[ServerName, Runner] = {}
+        self._groups: dict[ServerName, Group] = {}
         self._trusts: dict[ServerName, Trust] = {}
         self._works: set[asyncio.Task[Any]] = set()
         self._unsaved: dict[str, Definitions] = {}
@@ -98,26 +100,27 @@ class Fleet:
         self.started = False
         if self._works:
             await asyncio.wait(self._works)
-        runners = self._runners.values()
-        await asyncio.gather(*(runner.close("the system is stopping") for runner in runners))
+        groups = self._groups.values()
+        await asyncio.gather(*(group.close("the system is stopping") for group in groups))
         if self._works:
             await asyncio.wait(self._works)
 
-    def _enlist(self, spec: ServerSpec, known: Definitions) -> Runner:
+    def _enlist(self, spec: ServerSpec, known: Definitions) -> Group:
         trust = Trust(spec, known)
 
         async def listed(definitions: Definitions) -> None:
             if trust.listed(definitions, self._parts.clock.now()):
                 self._offer(spec, trust)
 
-        runner = Runner(spec, self._parts, listed)
-        self._runners[spec.name] = runner
+        shared = spec.sessions is Sessions.SHARED
+        group = (SharedGroup if shared else KeyedGroup)(spec, self._parts, listed)
+        self._groups[spec.name] = group
         self._trusts[spec.name] = trust
         if known:
             self.catalogue.put(spec.name, known)
         if self._eager and spec.start is StartPolicy.EAGER and not spec.problem:
-            runner.start()
-        return runner
+            group.start()
+        return group
 
     def _offer(self, spec: ServerSpec, trust: Trust) -> None:
         self.catalogue.put(spec.name, trust.offered)
@@ -125,11 +128,11 @@ class Fleet:
 
     def trust(self, name: str) -> Trust:
         """What is known of a server's tools. Raises ServerNotFound."""
-        return self._trusts[self.runner(name).record.spec.name]
+        return self._trusts[self.group(name).spec.name]
 
     def approve(self, name: str) -> None:
         """Trust the tools of a server as they were last listed. Raises ServerNotFound."""
-        spec, trust = self.runner(name).record.spec, self.trust(name)
+        spec, trust = self.group(name).spec, self.trust(name)
         trust.approve()
         self._offer(spec, trust)
 
@@ -178,12 +181,12 @@ class Fleet:
         return record
 
     def _require_free(self, name: ServerName) -> None:
-        before = self._runners.get(name)
-        if before is not None and before.record.spec.origin is not Origin.KNOWN:
+        before = self._groups.get(name)
+        if before is not None and before.spec.origin is not Origin.KNOWN:
             raise ServerExists(f"A server {name!r} exists already.", server=name)
 
     async def _take_in(self, spec: ServerSpec, known: Definitions) -> None:
-        before = self._runners.get(spec.name)
+        before = self._groups.get(spec.name)
         if before is not None:
             await before.close("replaced by one of the same name")
             self.catalogue.drop(spec.name)
@@ -197,8 +200,8 @@ class Fleet:
         await asyncio.shield(self._begin(self._remove(name)))
 
     async def _remove(self, name: ServerName) -> None:
-        runner = self.runner(name)
-        spec = runner.record.spec
+        group = self.group(name)
+        spec = group.spec
         if spec.origin is not Origin.API:
             raise ServerNotRemovable(
                 f"The server {name!r} {_HOMES[spec.origin]} and cannot be removed here.",
@@ -206,45 +209,41 @@ class Fleet:
             )
         async with self._transactions.begin() as transaction:
             await transaction.servers.remove(name)
-        await runner.close("removed")
-        self._runners.pop(name, None)
+        await group.close("removed")
+        self._groups.pop(name, None)
         self._trusts.pop(name, None)
         self.catalogue.drop(name)
 
-    def runner(self, name: str) -> Runner:
+    def group(self, name: str) -> Group:
         """Raises ServerNotFound."""
-        runner = self._runners.get(ServerName(name))
-        if runner is None:
+        group = self._groups.get(ServerName(name))
+        if group is None:
             raise ServerNotFound(f"There is no server {name!r}.", server=name)
-        return runner
+        return group
 
     def records(self) -> tuple[ServerRecord, ...]:
         """How all servers are now, by name."""
-        return tuple(self._runners[name].record for name in sorted(self._runners))
+        return tuple(self._groups[name].record for name in sorted(self._groups))
 
-    def traffic(self) -> Mapping[ServerName, Traffic]:
-        """Counts of the sessions that are open."""
-        return {
-            name: runner.session.traffic
-            for name, runner in sorted(self._runners.items())
-            if runner.session is not None
-        }
+    def members(self) -> Mapping[ServerName, tuple[Member, ...]]:
+        """All instances of all servers, by name."""
+        return {name: self._groups[name].members() for name in sorted(self._groups)}
 
     @property
     def waiting(self) -> int:
         """How many calls wait because their server has enough of them."""
-        return sum(runner.gate.waiting for runner in self._runners.values())
+        return sum(group.waiting for group in self._groups.values())
 
     def tools(self, server: str | None = None) -> tuple[Tool, ...]:
         """Tools on offer by full name, of all servers or of one. Raises ServerNotFound."""
         if server is None:
-            runners = [self._runners[name] for name in sorted(self._runners)]
+            groups = [self._groups[name] for name in sorted(self._groups)]
         else:
-            runners = [self.runner(server)]
+            groups = [self.group(server)]
         offered = (
             tool
-            for runner in runners
-            if runner.record.state in _OFFERING
-            for tool in self.catalogue.of(runner.record.spec.name)
+            for group in groups
+            if group.record.state in _OFFERING
+            for tool in self.catalogue.of(group.spec.name)
         )
         return tuple(sorted(offered, key=lambda tool: tool.full_name))

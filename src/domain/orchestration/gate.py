@@ -36,6 +36,11 @@ class Gate:
         """How many wait for their turn."""
         return sum(not turn.done() for turn in self._waiting)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the next one would enter at once."""
+        return self.inside < self._most and not self._waiting
+
     def try_enter(self) -> bool:
         """Enter where there is room and nobody waits."""
         if self.inside >= self._most or self._waiting:

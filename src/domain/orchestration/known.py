@@ -12,10 +12,9 @@ from domain.model.recipes import (
     Own,
     Parameter,
     Pypi,
-    Sessions,
     Variable,
 )
-from domain.model.servers import ServerName
+from domain.model.servers import ServerName, Sessions
 
 LONG_START = timedelta(minutes=5)
 # Hundreds of packages, or a native part that is compiled: 58 s were measured on a fast line.

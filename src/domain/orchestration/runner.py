@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import msgspec
@@ -36,12 +37,23 @@ class Runner:
     `listed` is given the tool definitions of each listing before they are on offer. A life runs
     in one task of its own and is ended by another, so that a caller who leaves leaves nothing
     half done; the last wish, to run or not, is the one that is met.
+
+    Of several instances of one server each has a `label`, and `told` hears of each new record.
     """
 
-    def __init__(self, spec: ServerSpec, parts: Parts, listed: Listed) -> None:
+    def __init__(
+        self,
+        spec: ServerSpec,
+        parts: Parts,
+        listed: Listed,
+        label: str = "",
+        told: Callable[[], None] | None = None,
+    ) -> None:
+        self.label = label
         self._spec = spec
         self._parts = parts
         self._listed = listed
+        self._told = told
         self._record = supervision.new_record(spec, parts.clock.now())
         self._era: Era | None = None
         self._life: Life | None = None
@@ -68,11 +80,25 @@ class Runner:
         )
 
     @property
+    def _title(self) -> str:
+        return f"{self._spec.name}/{self.label}" if self.label else self._spec.name
+
+    @property
+    def state(self) -> ServerState:
+        """Its record's state."""
+        return self._record.state
+
+    @property
     def session(self) -> McpSession | None:
         """The open session while the server serves."""
         if self._life is None or self._record.state not in SERVING:
             return None
         return self._life.session
+
+    @property
+    def load(self) -> int:
+        """How many calls are under way or wait for their turn."""
+        return self.gate.inside + self.gate.waiting
 
     def log_tail(self) -> tuple[str, ...]:
         """The last lines of diagnostics of the present life, or of the last one."""
@@ -92,39 +118,39 @@ class Runner:
         elif self._ending is None:
             self._begin()
 
-    async def stop(self, reason: str) -> None:
-        """End the life under way; on return nothing of that life is left.
+    def stop(self, reason: str) -> Awaitable[None]:
+        """End the life under way; nothing of that life is left once what is returned is done.
 
         Many may ask at once; a caller who leaves does not call it off.
         """
         self._wanted = False
-        await self._finish(reason)
+        return self._finish(reason)
 
-    async def restart(self, reason: str) -> None:
+    def restart(self, reason: str) -> Awaitable[None]:
         """End the life under way and begin the next, also when the caller leaves meanwhile."""
         if self._closed:
             raise self.down()
         self._wanted = True
-        await self._finish(reason)
+        return self._finish(reason)
 
-    async def close(self, reason: str) -> None:
+    def close(self, reason: str) -> Awaitable[None]:
         """Stop for good: nothing begins after this."""
         self._closed = True
-        await self.stop(reason)
+        return self.stop(reason)
 
     def _begin(self) -> None:
         self._set(supervision.starting(self._record, self._parts.clock.now()))
-        self._task = asyncio.create_task(self._live(), name=f"server {self._spec.name}")
+        self._task = asyncio.create_task(self._live(), name=f"server {self._title}")
         self._task.add_done_callback(self._surface)
 
-    async def _finish(self, reason: str) -> None:
+    def _finish(self, reason: str) -> Awaitable[None]:
         if self._ending is None:
             now = self._parts.clock.now()
             if self._record.state in _RUNNING:
                 self._set(supervision.enter(self._record, ServerState.STOPPING, now, reason))
             task, self._task = self._task, None
             self._ending = asyncio.create_task(self._end(task, reason))
-        await asyncio.shield(self._ending)
+        return asyncio.shield(self._ending)
 
     async def _end(self, task: asyncio.Task[None] | None, reason: str) -> None:
         try:
@@ -181,20 +207,7 @@ class Runner:
 
     def down(self) -> ServerDown:
         """The failure that says why no call can be taken now."""
-        record = self._record
-        retry_after = None
-        if record.retry_at is not None:
-            retry_after = max(record.retry_at - self._parts.clock.now(), timedelta(seconds=1))
-        # Whoever asks while it serves in name has seen its session end just now.
-        ended = record.state in SERVING
-        state = "ending" if ended else record.state.value.replace("_", " ")
-        return ServerDown(
-            f"The server {self._spec.name!r} is {state}"
-            + (f": {record.reason}." if record.reason else "."),
-            retry_after=retry_after,
-            server=self._spec.name,
-            state=record.state.value,
-        )
+        return supervision.down(self._record, self._parts.clock.now())
 
     async def _live(self) -> None:
         while True:
@@ -280,16 +293,18 @@ class Runner:
             self._settled.set()
         logger.info(
             "%s: %s -> %s%s",
-            self._spec.name,
+            self._title,
             before.state.value,
             record.state.value,
             f": {record.reason}" if record.reason else "",
         )
+        if self._told is not None:
+            self._told()
 
     def _surface(self, task: asyncio.Task[None]) -> None:
         """A programming error ends the life: it is logged whole and the record says so."""
         if task.cancelled() or task.exception() is None:
             return
-        logger.error("%s: the runner broke", self._spec.name, exc_info=task.exception())
+        logger.error("%s: the runner broke", self._title, exc_info=task.exception())
         if self._record.state in _RUNNING:
             self._fail("internal", "an internal error ended its supervision")

@@ -28,6 +28,7 @@ from domain.model.tools import (
 )
 from domain.orchestration.catalogue import Entry
 from domain.orchestration.fleet import Fleet
+from domain.orchestration.group import Group, Member
 from domain.orchestration.routing import Router
 from domain.orchestration.runner import Runner
 from domain.ports.mcp import ProgressSink, Traffic
@@ -71,15 +72,23 @@ class McpService:
 
     def record(self, name: str) -> ServerRecord:
         """Raises ServerNotFound."""
-        return self._fleet.runner(name).record
+        return self._fleet.group(name).record
 
     def log_tail(self, name: str) -> tuple[str, ...]:
         """The last lines of a server's diagnostics. Raises ServerNotFound."""
-        return self._fleet.runner(name).log_tail()
+        return self._fleet.group(name).log_tail()
 
-    def traffic(self) -> Mapping[ServerName, Traffic]:
-        """Counts of the sessions that are open."""
-        return self._fleet.traffic()
+    def members(self) -> Mapping[ServerName, tuple[Member, ...]]:
+        """All instances of all servers, by name; each server has at least one."""
+        return self._fleet.members()
+
+    def traffic(self) -> Mapping[ServerName, tuple[Traffic, ...]]:
+        """Counts of the sessions that are open, by server; servers without one are left out."""
+        open_ones = {
+            name: tuple(member.traffic for member in members if member.traffic is not None)
+            for name, members in self.members().items()
+        }
+        return {name: counts for name, counts in open_ones.items() if counts}
 
     def alerts(self, name: str) -> tuple[ToolAlert, ...]:
         """The latest changes of a server's tools, oldest first. Raises ServerNotFound."""
@@ -89,11 +98,7 @@ class McpService:
         """Trust a server's tools as last listed, alerts seen. Raises ServerNotFound."""
         caller.require(Scope.ADMIN)
         self._fleet.approve(name)
-        return self._fleet.runner(name).record
-
-    def latency_ms(self, name: str) -> float | None:
-        """A moving mean of a server's answers to callers. Raises ServerNotFound."""
-        return self._fleet.runner(name).vitals.latency_ms
+        return self._fleet.group(name).record
 
     @property
     def waiting(self) -> int:
@@ -135,30 +140,30 @@ class McpService:
         Raises ServerNotFound, ServerUnusable.
         """
         caller.require(Scope.ADMIN)
-        runner = self._usable(name)
-        runner.start()
-        return runner.record
+        group = self._usable(name)
+        group.start()
+        return group.record
 
     async def stop_server(self, caller: Caller, name: str) -> ServerRecord:
         """End a server until it is started again."""
         caller.require(Scope.ADMIN)
-        runner = self._fleet.runner(name)
-        await runner.stop("stopped on request")
-        return runner.record
+        group = self._fleet.group(name)
+        await group.stop("stopped on request")
+        return group.record
 
     async def restart_server(self, caller: Caller, name: str) -> ServerRecord:
         """End a server and begin it again."""
         caller.require(Scope.ADMIN)
-        runner = self._usable(name)
-        await runner.restart("restarted on request")
-        return runner.record
+        group = self._usable(name)
+        await group.restart("restarted on request")
+        return group.record
 
-    def _usable(self, name: str) -> Runner:
-        runner = self._fleet.runner(name)
-        problem = runner.record.spec.problem
+    def _usable(self, name: str) -> Group:
+        group = self._fleet.group(name)
+        problem = group.spec.problem
         if problem:
             raise ServerUnusable(f"The entry of {name!r} must be mended: {problem}", server=name)
-        return runner
+        return group
 
     async def call_tool(  # noqa: PLR0913 - a call is all of this
         self,
@@ -224,13 +229,16 @@ class McpService:
             raise Invalid("_meta in params must be an object.")
         caller.require(Scope.TOOLS)
         deadline = self._clock.monotonic() + timeout.total_seconds()
-        runner = self._fleet.runner(server)
-        session = await runner.serving(deadline)
-        if method == "ping" and session.peer.era is Era.MODERN:
-            # Modern revisions have no ping; discovery is their cheap, mandatory answer.
-            await self._router.ask(runner, "server/discover", {}, deadline, None)
-            return msgspec.Raw(b"{}")
-        return await self._router.ask(runner, method, params, deadline, None)
+
+        async def ask(runner: Runner) -> msgspec.Raw:
+            session = await runner.serving(deadline)
+            if method == "ping" and session.peer.era is Era.MODERN:
+                # Modern revisions have no ping; discovery is their cheap, mandatory answer.
+                await self._router.ask(runner, "server/discover", {}, deadline, None)
+                return msgspec.Raw(b"{}")
+            return await self._router.ask(runner, method, params, deadline, None)
+
+        return await self._fleet.group(server).carry_out(caller, deadline, ask)
 
     async def _call(  # noqa: PLR0913, PLR0917 - a call is all of this
         self,
@@ -243,16 +251,21 @@ class McpService:
     ) -> msgspec.Raw:
         caller.require(Scope.TOOLS)
         deadline = self._clock.monotonic() + timeout.total_seconds()
-        runner = self._fleet.runner(server)
+        group = self._fleet.group(server)
         entry = self._fleet.catalogue.get(ServerName(server), tool)
-        if entry is None or runner.record.spec.on_change is OnChange.QUARANTINE:
-            entry = await self._listed_entry(runner, server, tool, deadline)
-        fault = entry.check.first_fault(arguments)
-        if fault is not None:
-            where = fault.path or "the arguments"
-            raise ArgumentsInvalid(f"{where}: {fault.message}", path=fault.path, tool=tool)
+        listed = entry is not None and group.spec.on_change is not OnChange.QUARANTINE
+        if entry is not None and listed:
+            _check(entry, arguments)
         params = {"name": tool, "arguments": arguments}
-        return await self._router.ask(runner, "tools/call", params, deadline, progress)
+        if listed and group.sole is not None:
+            return await self._router.ask(group.sole, "tools/call", params, deadline, progress)
+
+        async def ask(runner: Runner) -> msgspec.Raw:
+            if not listed:
+                _check(await self._listed_entry(runner, server, tool, deadline), arguments)
+            return await self._router.ask(runner, "tools/call", params, deadline, progress)
+
+        return await group.carry_out(caller, deadline, ask)
 
     async def _listed_entry(self, runner: Runner, server: str, tool: str, deadline: float) -> Entry:
         """A server that has not come up yet may list the tool, or list it as another."""
@@ -270,3 +283,11 @@ class McpService:
                 f"The server {server!r} has no tool {tool!r}.", server=server, tool=tool
             )
         return entry
+
+
+def _check(entry: Entry, arguments: Mapping[str, Any]) -> None:
+    """Raises ArgumentsInvalid."""
+    fault = entry.check.first_fault(arguments)
+    if fault is not None:
+        where = fault.path or "the arguments"
+        raise ArgumentsInvalid(f"{where}: {fault.message}", path=fault.path, tool=entry.tool.name)

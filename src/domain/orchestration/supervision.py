@@ -6,6 +6,8 @@ import msgspec
 
 from domain.model.servers import (
     SERVER_TRANSITIONS,
+    SERVING,
+    ServerDown,
     ServerRecord,
     ServerSpec,
     ServerState,
@@ -69,6 +71,7 @@ def starting(record: ServerRecord, now: datetime) -> ServerRecord:
         now,
         record.reason if record.failures else "",
         starts=record.starts + 1,
+        restarts=record.starts,
         ready_at=None,
         pid=None,
     )
@@ -132,3 +135,20 @@ def _delay(failures: int, policy: RestartPolicy) -> timedelta:
 def stopped(record: ServerRecord, now: datetime, reason: str) -> ServerRecord:
     """It was asked to stop and nothing of it is left; its count of failures is forgiven."""
     return enter(record, ServerState.STOPPED, now, reason, failures=0, pid=None, ready_at=None)
+
+
+def down(record: ServerRecord, now: datetime) -> ServerDown:
+    """The failure that says why no call can be taken now."""
+    retry_after = None
+    if record.retry_at is not None:
+        retry_after = max(record.retry_at - now, timedelta(seconds=1))
+    # Whoever asks while it serves in name has seen its session end just now.
+    ended = record.state in SERVING
+    state = "ending" if ended else record.state.value.replace("_", " ")
+    return ServerDown(
+        f"The server {record.spec.name!r} is {state}"
+        + (f": {record.reason}." if record.reason else "."),
+        retry_after=retry_after,
+        server=record.spec.name,
+        state=record.state.value,
+    )

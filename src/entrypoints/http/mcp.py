@@ -12,7 +12,9 @@ from litestar.types import Scope
 from domain.model.health import HealthState
 from domain.model.servers import HEALTHY, Era, Limits, ServerRecord, ServerState, Usage
 from domain.model.tools import PeerRefused, ToolAlert
+from domain.orchestration.group import Member
 from domain.orchestration.service import McpService
+from domain.ports.mcp import Traffic
 from domain.ports.system import Clock
 from entrypoints.http.requests import Service, caller_of, may_read
 
@@ -32,7 +34,7 @@ class McpStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How one server is; idle is healthy."""
+    """How one server is; idle is healthy. `instances` counts what runs under its name by state."""
 
     state: ServerState
     healthy: bool
@@ -40,6 +42,7 @@ class ServerHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     since: datetime
     last_ok: datetime | None
     restarts: int
+    instances: dict[ServerState, int]
     limits: Limits
     alerts: tuple[ToolAlert, ...]
     usage: Usage | None = None
@@ -64,8 +67,9 @@ class McpHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of an open session since its start."""
+    """Counts of a server's open sessions since their start; `session_count` is how many."""
 
+    session_count: int
     era: Era | None
     protocol_version: str | None
     in_flight: int
@@ -132,7 +136,9 @@ async def mcp_status(mcp: Service[McpService], clock: Service[Clock], scope: Sco
     )
 
 
-def _health(record: ServerRecord, alerts: tuple[ToolAlert, ...]) -> ServerHealth:
+def _health(
+    record: ServerRecord, members: tuple[Member, ...], alerts: tuple[ToolAlert, ...]
+) -> ServerHealth:
     return ServerHealth(
         state=record.state,
         healthy=record.state in HEALTHY,
@@ -140,6 +146,7 @@ def _health(record: ServerRecord, alerts: tuple[ToolAlert, ...]) -> ServerHealth
         since=record.since,
         last_ok=record.last_ok,
         restarts=record.restarts,
+        instances=dict(Counter(member.record.state for member in members)),
         limits=record.spec.limits,
         alerts=alerts,
         usage=record.usage,
@@ -152,9 +159,11 @@ def _health(record: ServerRecord, alerts: tuple[ToolAlert, ...]) -> ServerHealth
 async def mcp_health(mcp: Service[McpService], scope: Scope) -> McpHealth:
     """How every server is."""
     may_read(scope)
+    members = mcp.members()
     services = {
-        str(record.spec.name): _health(record, mcp.alerts(record.spec.name))
+        str(name): _health(record, members[name], mcp.alerts(name))
         for record in mcp.records()
+        if (name := record.spec.name)
     }
     counted = [each for each in services.values() if each.state is not ServerState.DISABLED]
     total = len(counted)
@@ -170,23 +179,31 @@ async def mcp_health(mcp: Service[McpService], scope: Scope) -> McpHealth:
     )
 
 
+def _sessions(record: ServerRecord, counts: tuple[Traffic, ...]) -> SessionAnswer:
+    return SessionAnswer(
+        session_count=len(counts),
+        era=record.era,
+        protocol_version=record.protocol_version,
+        in_flight=sum(each.in_flight for each in counts),
+        requests=sum(each.requests for each in counts),
+        bytes_in=sum(each.bytes_in for each in counts),
+        bytes_out=sum(each.bytes_out for each in counts),
+        noise_lines=sum(each.noise_lines for each in counts),
+    )
+
+
 @get("/bridge/status")
 async def bridge_status(
     mcp: Service[McpService], clock: Service[Clock], scope: Scope
 ) -> BridgeStatus:
     """The open sessions and what goes through them."""
     may_read(scope)
-    sessions = {}
-    for name, traffic in sorted(mcp.traffic().items()):
-        record = mcp.record(name)
-        sessions[str(name)] = SessionAnswer(
-            era=record.era,
-            protocol_version=record.protocol_version,
-            **msgspec.structs.asdict(traffic),
-        )
+    sessions = {
+        str(name): _sessions(mcp.record(name), counts) for name, counts in mcp.traffic().items()
+    }
     return BridgeStatus(
         bridge_initialized=mcp.started,
-        session_count=len(sessions),
+        session_count=sum(session.session_count for session in sessions.values()),
         calls_in_flight=sum(session.in_flight for session in sessions.values()),
         calls_waiting=mcp.waiting,
         bytes_in=sum(session.bytes_in for session in sessions.values()),
