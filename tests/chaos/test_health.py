@@ -134,7 +134,8 @@ def test_going_over_its_memory_shows_that_reason(make: Make) -> None:
     system = make(bad=entry(limits={"memory_mb": 120}), good=entry())
     with undisturbed(system, "good"):
         assert post(system, "bad", "leak", mb=40).status_code == 200
-        assert post(system, "bad", "leak", mb=200).status_code == 200
+        # The look at its memory may come before the answer.
+        assert post(system, "bad", "leak", mb=200).status_code in {200, 502}
         down = eventually(lambda: not_ready(system, "bad"), 5)
         assert "MB of memory, over its limit of 120 MB" in down["reason"]
         system.until_ready("bad")
