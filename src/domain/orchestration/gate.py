@@ -37,6 +37,11 @@ class Gate:
         return sum(not turn.done() for turn in self._waiting)
 
     @property
+    def load(self) -> int:
+        """How many are inside or wait for their turn."""
+        return self.inside + self.waiting
+
+    @property
     def has_room(self) -> bool:
         """Whether the next one would enter at once."""
         return self.inside < self._most and not self._waiting

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
@@ -94,11 +95,6 @@ class Runner:
         if self._life is None or self._record.state not in SERVING:
             return None
         return self._life.session
-
-    @property
-    def load(self) -> int:
-        """How many calls are under way or wait for their turn."""
-        return self.gate.inside + self.gate.waiting
 
     def log_tail(self) -> tuple[str, ...]:
         """The last lines of diagnostics of the present life, or of the last one."""
@@ -199,11 +195,9 @@ class Runner:
 
     async def out_of_service(self, wait_s: float) -> None:
         """Wait for the record to say that it does not serve: a session ends before its process."""
-        try:
+        with suppress(TimeoutError):  # it serves: only that exchange has ended
             async with asyncio.timeout(wait_s):
                 await self._out_of_service.wait()
-        except TimeoutError:
-            return  # it serves: only that exchange has ended
 
     def down(self) -> ServerDown:
         """The failure that says why no call can be taken now."""
@@ -268,11 +262,9 @@ class Runner:
     async def _back_off(self) -> None:
         retry_at = self._record.retry_at or self._parts.clock.now()
         wait_s = max(0.0, (retry_at - self._parts.clock.now()).total_seconds())
-        try:
+        with suppress(TimeoutError):  # nobody was in a hurry
             async with asyncio.timeout(wait_s):
                 await self._nudge.wait()
-        except TimeoutError:
-            pass  # nobody was in a hurry
 
     def _fail(self, stage: str, message: str) -> None:
         self._nudge.clear()  # from here on, while the rest of the life ends too, haste counts

@@ -71,7 +71,7 @@ class SharedGroup(Group):
         if self.spec.balance is Balance.ROUND_ROBIN:
             picked = min(able, key=self._after)
         else:
-            picked = min(able, key=lambda number: (replicas[number].load, self._after(number)))
+            picked = min(able, key=lambda number: (replicas[number].gate.load, self._after(number)))
         self._turn = picked + 1
         return picked
 
