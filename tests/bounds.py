@@ -40,6 +40,13 @@ def footprint(pid: int) -> Footprint:
     )
 
 
+def spent_s(pid: int) -> float:
+    """The processor time that the process has taken so far, its descendants' not counted."""
+    stat = Path(f"/proc/{pid}/stat").read_bytes()
+    user, system = stat.rpartition(b")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def descendants(root: int) -> list[int]:
     """All processes below one."""
     children: dict[int, list[int]] = {}

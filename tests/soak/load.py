@@ -3,22 +3,27 @@
 import asyncio
 import time
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
+from typing import TypeAlias
 
 DEADLINE_S = 5.0
 # Of each call, told to the system; the calls themselves take milliseconds.
+LATE_S = 1.0
+# An answer may come so long after its deadline.
 PAUSE_S = 0.02
 # Between calls of a server that may be down: it is tried, not stormed.
 BODY = b'{"text":"hello"}'
 
+Latencies: TypeAlias = "array[float]"
+
 
 class Load:
-    """What became of the calls; `latencies` in seconds by server since the last `forget`."""
+    """What became of the calls."""
 
     def __init__(self) -> None:
-        self.latencies: defaultdict[str, array[float]] = defaultdict(lambda: array("f"))
+        self._latencies: Latencies = array("f")
         self.statuses: Counter[int] = Counter()
         self.under_way: dict[object, float] = {}
         self.longest_s = 0.0
@@ -28,9 +33,14 @@ class Load:
     def answered(self) -> int:
         return sum(self.statuses.values())
 
-    def note(self, server: str, status: int, latency: float) -> None:
+    def window(self) -> Latencies:
+        """Where the latencies, in seconds, go from now on until this is called again."""
+        self._latencies = array("f")
+        return self._latencies
+
+    def note(self, status: int, latency: float) -> None:
         """One answer came."""
-        self.latencies[server].append(latency)
+        self._latencies.append(latency)
         self.statuses[status] += 1
         self.longest_s = max(self.longest_s, latency)
 
@@ -43,10 +53,6 @@ class Load:
         new = waiting - self._told
         self._told |= new
         return len(new)
-
-    def forget(self) -> None:
-        """Latencies so far do not count."""
-        self.latencies.clear()
 
 
 class Connection:
@@ -71,7 +77,7 @@ class Connection:
                 self._load.under_way[self] = begun
                 writer.write(self._request(server))
                 status = await _status(reader)
-                self._load.note(server, status, time.perf_counter() - begun)
+                self._load.note(status, time.perf_counter() - begun)
                 if self._patient:
                     del self._load.under_way[self]
                     await asyncio.sleep(PAUSE_S)

@@ -1,0 +1,115 @@
+"""What a soak measured, held against what is promised."""
+
+import statistics
+
+from tests.bounds import Bound, footprint, spent_s
+from tests.soak.crashes import Watch
+from tests.soak.load import Latencies, Load
+
+MOST_GROWTH_MB = 5.0
+MOST_SLOWDOWN = 2.0
+MOST_WORK = 2.0
+# Of processor time: that of equal calls differs by a quarter with what else the machine does.
+
+
+class Quiet:
+    """What was measured before the crashes: latencies, and the processor time of a call."""
+
+    def __init__(self, latencies: Latencies, work_s: float, calls_per_s: float) -> None:
+        self.latencies, self.work_s, self.calls_per_s = latencies, work_s, calls_per_s
+
+
+class Stretch:
+    """From here on: how many calls were answered, and the processor time of each."""
+
+    def __init__(self, load: Load, pid: int) -> None:
+        self._load, self._pid = load, pid
+        self._answered, self._spent_s = load.answered, spent_s(pid)
+
+    def work_s(self) -> float:
+        return (spent_s(self._pid) - self._spent_s) / (self._load.answered - self._answered)
+
+
+class Outcome:
+    """What a soak measured."""
+
+    def __init__(self, load: Load, other: Load, watch: Watch) -> None:
+        self.load, self.other, self.watch = load, other, watch
+        self.start = self.end = footprint(watch.pid)
+        self.crashes = 0
+        self.pairs: list[tuple[Latencies, Latencies]] = []
+        self.work_s = 0.0
+
+
+def bounds(quiet: Quiet, outcome: Outcome) -> list[Bound]:
+    """The promises of this run."""
+    load, start, end, watch = outcome.load, outcome.start, outcome.end, outcome.watch
+    most = max(watch.seen, key=lambda seen: seen.resident_mb).resident_mb
+    return [
+        Bound(
+            what="calls unanswered past deadline plus 1 s",
+            measured=watch.unanswered,
+            most=0,
+            note=f"longest {load.longest_s * 1000:.0f} ms, "
+            f"of the crashing server {outcome.other.longest_s * 1000:.0f} ms",
+        ),
+        Bound(
+            what="calls of steady servers not answered 200",
+            measured=sum(load.statuses.values()) - load.statuses[200],
+            most=0,
+            note=f"{load.answered} calls; crashing: {dict(outcome.other.statuses)}",
+        ),
+        Bound(
+            what="growth after the warm-up, MB",
+            measured=end.resident_mb - start.resident_mb,
+            most=MOST_GROWTH_MB,
+            note=f"{start.resident_mb:.1f} -> {end.resident_mb:.1f} MB, most {most:.1f}",
+        ),
+        Bound(
+            what="open files more or less than at the start",
+            measured=abs(end.open_files - start.open_files),
+            most=0,
+            note=f"{start.open_files} -> {end.open_files}, "
+            f"most {max(seen.open_files for seen in watch.seen)}",
+        ),
+        Bound(
+            what="processes more or less than at the start",
+            measured=abs(end.processes - start.processes),
+            most=0,
+            note=f"{start.processes}, most {max(seen.processes for seen in watch.seen)}; "
+            f"{outcome.crashes} crashes",
+        ),
+        Bound(
+            what="processor time of a call beside quiet",
+            measured=outcome.work_s / quiet.work_s,
+            most=MOST_WORK,
+            note=f"{quiet.work_s * 1e6:.0f} -> {outcome.work_s * 1e6:.0f} us",
+        ),
+        slowdown(quiet, outcome.pairs),
+    ]
+
+
+def slowdown(quiet: Quiet, pairs: list[tuple[Latencies, Latencies]]) -> Bound:
+    """The steady servers' p99 after a crash as a multiple of that before the next."""
+    struck, calm = ([p99_ms(pair[half]) for pair in pairs] for half in (0, 1))
+    ratios = [after / before for after, before in zip(struck, calm, strict=True)]
+    return Bound(
+        what="p99 of steady servers after a crash",
+        measured=statistics.median(ratios),
+        most=MOST_SLOWDOWN,
+        note=f"{statistics.median(struck):.1f} beside {statistics.median(calm):.1f} ms, "
+        f"{len(pairs)} pairs; before all crashes {p99_ms(quiet.latencies):.1f} ms",
+    )
+
+
+def p99_ms(latencies: Latencies) -> float:
+    """Of calls that are due at a steady pace, whether or not the one before has its answer.
+
+    A connection that waits for an answer sends nothing: without the calls that it would have sent
+    meanwhile, each with what was left to wait, a standstill of everything were one slow call.
+    """
+    pace = statistics.median(latencies)
+    missed = (
+        latency - pace * number for latency in latencies for number in range(1, int(latency / pace))
+    )
+    return statistics.quantiles([*latencies, *missed], n=100)[98] * 1000
