@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.mcp.framing import LineSplitter
+from adapters.mcp.framing import GAP, LineSplitter
 
 LIMIT = 8
 
@@ -25,6 +25,17 @@ def test_any_cutting_gives_the_same_lines(parts: list[bytes], places: list[int])
     ended = whole if whole[-1] else whole[:-1]
     assert lines == [line for line in ended if len(line) <= LIMIT]
     assert splitter.dropped == sum(len(line) > LIMIT for line in ended)
+
+
+@given(
+    st.binary(min_size=LIMIT + 1).filter(lambda line: b"\n" not in line),
+    st.lists(st.integers(min_value=0)),
+)
+def test_the_ends_of_a_line_over_the_limit_are_kept(line: bytes, places: list[int]) -> None:
+    splitter = LineSplitter(LIMIT, ends=3)
+    lines = [one for chunk in cut(b"a\n%b\nb\n" % line, places) for one in splitter.feed(chunk)]
+    assert lines == [b"a", line[:3] + GAP + line[-3:], b"b"]
+    assert splitter.dropped == 1
 
 
 def test_a_line_over_the_limit_is_not_kept_in_memory() -> None:

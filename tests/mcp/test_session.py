@@ -190,11 +190,11 @@ async def test_a_modern_servers_requests_are_noise() -> None:
         assert peer.heard_nothing_more
 
 
-async def test_an_overlong_line_costs_its_call_and_not_the_session() -> None:
+async def test_an_overlong_line_ends_its_call_at_once_and_not_the_session() -> None:
     async with session_with("-m", CALLS, "overlong") as (session, _):
         params = {"name": "echo", "arguments": {"long": True}}
-        with pytest.raises(CallTimedOut):
-            await session.request("tools/call", params, timeout=timedelta(seconds=1))
+        with pytest.raises(PeerRefused, match="too large"):
+            await session.request("tools/call", params, timeout=timedelta(seconds=20))
         assert await call(session, long=False)
         assert session.traffic.noise_lines == 1
 

@@ -62,7 +62,7 @@ def test_ready_json_with_newlines_still_makes_one_line() -> None:
         b'{"jsonrpc":"2.0","id":1,"res',
         b"[]",
         b"[" * 100_000,
-        b'{"jsonrpc":"2.0","id":1,"result":' + b"[" * 100_000,
+        b'{"jsonrpc":"2.0","id":1,"method":"ping","params":' + b"[" * 100_000,
     ],
 )
 def test_what_is_no_message_is_counted(line: bytes) -> None:

@@ -5,6 +5,7 @@ import itertools
 from typing import Protocol
 
 from adapters.mcp.framing import LineSplitter
+from adapters.mcp.unread import ENDS_BYTES
 from adapters.mcp.wire import Message, answer_to, read_line
 from domain.ports.launching import ByteStream, StreamClosed
 
@@ -44,7 +45,7 @@ class Channel:
         self._stray = 0
         self._unasked = 0
         self._stream = stream
-        self._lines = LineSplitter()
+        self._lines = LineSplitter(ends=ENDS_BYTES)
         self._outbox: dict[object, bytes] = {}
         self._wake = asyncio.Event()
         self._closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -63,7 +64,7 @@ class Channel:
     @property
     def noise_lines(self) -> int:
         """What came in and was no message of use."""
-        return self._stray + self._lines.dropped
+        return self._stray
 
     @property
     def end_reason(self) -> str | None:

@@ -2,18 +2,21 @@
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 # Large enough for an image or a file in a result; a peer cannot make us hold more than this.
+GAP = b"\x00"
+# Stands for what was left out of a line; no JSON text holds it.
 
 
 class LineSplitter:
     """Bytes in, whole lines out, whatever the pieces they come in.
 
-    A line over the limit is left out up to its newline and counted in `dropped`: its call runs
-    into its timeout and the stream lives on.
+    A line over the limit is counted in `dropped` and left out up to its newline. With `ends`
+    so many bytes of its beginning and of its end stand in its place, with a GAP between.
     """
 
-    def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
+    def __init__(self, limit: int = MAX_LINE_BYTES, ends: int = 0) -> None:
         self.dropped = 0
         self._limit = limit
+        self._ends = ends
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -31,9 +34,9 @@ class LineSplitter:
             lines[:1] = self._take()
         if tail:
             self._keep(tail)
-        fitting = [line for line in lines if len(line) <= self._limit]
-        self.dropped += len(lines) - len(fitting)
-        return fitting
+        if all(len(line) <= self._limit for line in lines):
+            return lines
+        return [part for line in lines for part in self._fitting(line)]
 
     def rest(self) -> list[bytes]:
         """The last line, where the stream ended without a newline."""
@@ -41,15 +44,26 @@ class LineSplitter:
 
     def _keep(self, part: bytes) -> None:
         self._size += len(part)
-        if self._size <= self._limit:
-            self._parts.append(part)
-        else:
-            self._parts.clear()
+        self._parts.append(part)
+        if self._size > self._limit:
+            self._parts = [self._shortened(b"".join(self._parts))]
 
     def _take(self) -> list[bytes]:
-        fits = self._size <= self._limit
-        line = b"".join(self._parts)
+        line, overlong = b"".join(self._parts), self.overlong
         self._parts = []
         self._size = 0
-        self.dropped += not fits
-        return [line] if fits else []
+        if not overlong:
+            return [line]
+        self.dropped += 1
+        return [line] if self._ends else []
+
+    def _fitting(self, line: bytes) -> list[bytes]:
+        if len(line) <= self._limit:
+            return [line]
+        self.dropped += 1
+        return [self._shortened(line)] if self._ends else []
+
+    def _shortened(self, line: bytes) -> bytes:
+        if not self._ends:
+            return b""
+        return line[: self._ends] + GAP + line[-self._ends :]

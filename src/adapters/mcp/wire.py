@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from adapters.mcp.unread import answered_id
+
 MODERN_VERSIONS = ("2026-07-28",)
 LEGACY_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 # Both oldest first (MCP basic/versioning).
@@ -24,6 +26,7 @@ _OURS = frozenset({VERSION_KEY, CAPABILITIES_KEY, CLIENT_KEY, "progressToken"})
 # What this hop says of itself; a caller's own values belong to the caller's hop.
 
 NOT_OBJECT = "the server's answer is not an object"
+UNREADABLE = "the server's answer is malformed, too large or nested too deeply to be read"
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -61,6 +64,7 @@ _encode = msgspec.json.Encoder().encode
 def read_line(line: bytes) -> tuple[list[Message], int]:
     """The messages of one line and how many parts of it were none: banners, garbage, blanks.
 
+    An answer that cannot be read counts among them, and is an error where it can be told to whom.
     Bytes that are no UTF-8 become U+FFFD: results are handed on as JSON text, which they are not.
     """
     if not line.isascii():
@@ -72,7 +76,8 @@ def read_line(line: bytes) -> tuple[list[Message], int]:
     try:
         parts = _batch.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return [], 1
+        request_id = answered_id(line)
+        return [] if request_id is None else [_unreadable(request_id)], 1
     messages = []
     for part in parts:
         try:
@@ -80,6 +85,11 @@ def read_line(line: bytes) -> tuple[list[Message], int]:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
     return messages, max(1, len(parts)) - len(messages)
+
+
+def _unreadable(request_id: int) -> Message:
+    error = {"code": INTERNAL_ERROR, "message": UNREADABLE}
+    return Message(jsonrpc="2.0", id=request_id, error=error)
 
 
 def _mended(line: bytes) -> bytes:
