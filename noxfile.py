@@ -70,7 +70,7 @@ def containers(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Ratios within one run: over HTTP, without it, and beside mcpo."""
+    """Ratios within one run: beside the bare session and mcpo, or `-- --against REVISION`."""
     _install(session, "tests")
     session.run("python", "-m", "tests.bench", *session.posargs)
 

@@ -1,9 +1,12 @@
 """The benchmark: tool calls over HTTP, beside the same session without it, beside mcpo.
 
+With `--against REVISION` it is today's system beside that of an older commit instead.
+
 Every figure is of this run and this machine; what to read are the ratios. The systems take
 turns, round by round, so that a machine whose speed drifts treats them alike.
 """
 
+import argparse
 import signal
 import subprocess
 import sys
@@ -15,13 +18,12 @@ from statistics import median
 import msgspec
 import uvloop
 
+from tests.bench.against import compare
 from tests.bench.load import Measured, post_load
-from tests.bench.systems import bare_import_s, mcpo, resident_mb, sutazai
+from tests.bench.systems import CALL, CONNECTIONS, bare_import_s, mcpo, resident_mb, sutazai
 
-CONNECTIONS = (1, 8, 32)
 ROUNDS = 3
 SECONDS = 3.0
-CALL = "/api/v1/mcp/servers/echo/tools/echo"
 
 Load = Callable[[int], Measured]
 
@@ -52,29 +54,39 @@ def table(loads: dict[str, Load]) -> None:
             )
 
 
+def absolute(folder: Path) -> None:
+    """How soon the system is ready, what it holds, and its calls beside others'."""
+    with sutazai(folder):
+        pass  # the first start makes the tables
+    ready, bare = [], []
+    for _ in range(ROUNDS):
+        bare.append(bare_import_s())
+        with sutazai(folder) as (_, _, seconds):
+            ready.append(seconds)
+    ratio = median(ready) / median(bare)
+    print(f"ready {median(ready):.2f} s, bare imports {median(bare):.2f} s, ratio {ratio:.2f}")
+    with sutazai(folder) as (port, pid, _), mcpo() as other:
+        before = resident_mb(pid)
+        table(
+            {
+                "sutazai": over_http(port, CALL),
+                "without HTTP": without_http,
+                "mcpo": over_http(other, "/echo"),
+            }
+        )
+        print(f"resident {before:.0f} MB when ready, {resident_mb(pid):.0f} MB after the load")
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--against", metavar="REVISION", help="an older commit to compare with")
+    given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with sutazai(folder):
-            pass  # the first start makes the tables
-        ready, bare = [], []
-        for _ in range(ROUNDS):
-            bare.append(bare_import_s())
-            with sutazai(folder) as (_, _, seconds):
-                ready.append(seconds)
-        ratio = median(ready) / median(bare)
-        print(f"ready {median(ready):.2f} s, bare imports {median(bare):.2f} s, ratio {ratio:.2f}")
-        with sutazai(folder) as (port, pid, _), mcpo() as other:
-            before = resident_mb(pid)
-            table(
-                {
-                    "sutazai": over_http(port, CALL),
-                    "without HTTP": without_http,
-                    "mcpo": over_http(other, "/echo"),
-                }
-            )
-            print(f"resident {before:.0f} MB when ready, {resident_mb(pid):.0f} MB after the load")
+        if given.against is None:
+            absolute(Path(name))
+        else:
+            compare(given.against, Path(name))
 
 
 if __name__ == "__main__":

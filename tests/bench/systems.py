@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+CALL = "/api/v1/mcp/servers/echo/tools/echo"
+CONNECTIONS = (1, 8, 32)
+TODAY = Path(sys.executable).with_name("sutazai")
 ECHO = Path(__file__).parents[1] / "fixtures" / "mcp_servers" / "echo.py"
 MCPO = [
     "uv",
@@ -69,14 +72,14 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def sutazai(folder: Path) -> Iterator[tuple[int, int, float]]:
+def sutazai(folder: Path, program: Path = TODAY) -> Iterator[tuple[int, int, float]]:
     """This system with the echo server: its port, its pid and the seconds until ready."""
     config = folder / "mcp.json"
     entry = {"command": sys.executable, "args": ["-I", "-S", str(ECHO)]}
     config.write_text(json.dumps({"mcpServers": {"echo": entry}}), "utf-8")
     port = free_port()
     command = [
-        str(Path(sys.executable).with_name("sutazai")),
+        str(program),
         "serve",
         f"--port={port}",
         f"--data-dir={folder / 'data'}",
