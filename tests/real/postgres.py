@@ -23,6 +23,8 @@ SETTINGS = {
     # As in production: what is committed survives the loss of power.
     "fsync": "on",
     "synchronous_commit": "on",
+    # Neither ours nor UTC: a time that loses its zone on the way shows.
+    "timezone": "Asia/Kathmandu",
     "shared_buffers": "32MB",
     "max_connections": "100",
 }

@@ -2,21 +2,48 @@
 
 import asyncio
 import logging
-import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import make_url
 
 from adapters.sql import migrate
 from adapters.sql.engine import open_database
+from adapters.sql.opening import engines
 from domain.model.conversations import ConversationId
 from domain.model.tasks import EventKind, TaskId, ToolPayload
+from tests.real.postgres import new_database
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of either kind."""
+    if request.param == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path / 'store.db'}?timeout=10"
+    else:
+        with new_database(request.getfixturevalue("postgres_url")) as made:
+            yield made
+
+
+OLD_ROWS = (
+    (
+        "INSERT INTO tasks (task_id, task_type, status, payload, priority, owner, attempt,"
+        " max_attempts, run_at, created_at, last_seq) VALUES ('t1', 'tool', 'queued',"
+        ' \'{"type":"tool","server":"clock","tool":"now"}\', 5, \'me\', 2, 3, AT, AT, 1)'
+    ),
+    "INSERT INTO task_events VALUES ('t1', 1, 1, 'start', '{}', AT)",
+    "INSERT INTO conversations VALUES ('talk', 'code-helper', 'me', 0, AT, AT)",
+)
+
+
+def _at(url: str) -> str:
+    """An instant as the database's dialect writes it."""
+    zone = "" if url.startswith("sqlite") else "+00"
+    return f"'2026-01-02 03:04:05.678000{zone}'"
 
 
 def _revisions() -> list[str]:
@@ -26,8 +53,12 @@ def _revisions() -> list[str]:
     return [script.revision for script in walk][::-1]
 
 
-def _path(url: str) -> str:
-    return str(make_url(url).database)
+async def _run(url: str, *statements: str) -> None:
+    opened = engines(url, migrate.PATIENT)
+    async with opened.writer.begin() as connection:
+        for statement in statements:
+            await connection.exec_driver_sql(statement)
+    await opened.dispose()
 
 
 async def _current(url: str) -> str | None:
@@ -66,17 +97,13 @@ async def test_a_table_that_is_missing_is_a_difference(url: str) -> None:
 
 
 async def test_of_two_starters_one_migrates_and_both_succeed(url: str) -> None:
-    patient = url.replace("timeout=0.2", "timeout=10")
-    await asyncio.gather(*(migrate.upgrade(patient) for _ in range(3)))
+    await asyncio.gather(*(migrate.upgrade(url) for _ in range(3)))
     assert await _current(url) == migrate.head()
 
 
-async def test_tables_of_a_newer_version_are_refused_and_left_as_they_are(
-    url: str, tmp_path: Path
-) -> None:
+async def test_tables_of_a_newer_version_are_refused_and_left_as_they_are(url: str) -> None:
     await migrate.upgrade(url)
-    with closing(sqlite3.connect(tmp_path / "store.db")) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    await _run(url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(migrate.RevisionUnknown, match="revision 9999"):
         await migrate.upgrade(url)
     assert await _current(url) == "9999"
@@ -107,21 +134,7 @@ async def test_migrating_leaves_the_logging_alone(url: str) -> None:
 
 async def test_rows_of_an_older_version_are_kept_on_the_way_to_the_head(url: str) -> None:
     await migrate.upgrade(url, "0002")
-    at = "2026-01-02 03:04:05.678000"
-    with closing(sqlite3.connect(_path(url))) as connection, connection:
-        connection.execute(
-            "INSERT INTO tasks (task_id, task_type, status, payload, priority, owner, attempt,"
-            " max_attempts, run_at, created_at, last_seq) VALUES ('t1', 'tool', 'queued',"
-            ' \'{"type":"tool","server":"clock","tool":"now"}\', 5, \'me\', 2, 3, ?, ?, 1)',
-            (at, at),
-        )
-        connection.execute(
-            "INSERT INTO task_events VALUES ('t1', 1, 1, 'start', '{}', ?)",
-            (at,),
-        )
-        connection.execute(
-            "INSERT INTO conversations VALUES ('talk', 'code-helper', 'me', 0, ?, ?)", (at, at)
-        )
+    await _run(url, *(row.replace("AT", _at(url)) for row in OLD_ROWS))
     await migrate.upgrade(url)
     assert await migrate.differences(url) == ()
     database = open_database(url)

@@ -1,18 +1,24 @@
 """What is particular to a database file: faults, locks, connections, other processes."""
 
 import asyncio
+import os
+import pwd
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import ClauseElement, Compiled, Dialect, Insert, event
 from sqlalchemy.dialects import postgresql
 
 from adapters.sql import agents, conversations, migrate, queue, servers, tasks
 from adapters.sql.engine import Database, open_database
+from adapters.sql.inspector import SqlInspector
+from adapters.sql.sqlite import Sqlite
 from domain.model.tasks import TaskId, TaskNotFound
 from domain.ports.storage import StorageInspector, StorageUnavailable
 from tests.contracts.storage import tool_task
@@ -126,6 +132,40 @@ async def test_the_inspector_tells_the_versions_and_the_pools_use(database: Data
     status = await database.inspector.status()
     assert status.pool_in_use == 0
     assert status.pool_idle == 3
+
+
+async def test_a_file_that_is_gone_is_told_by_a_look_alone(
+    database: Database, tmp_path: Path
+) -> None:
+    await database.inspector.status()
+    (tmp_path / "store.db").unlink()
+    with pytest.raises(StorageUnavailable, match="is gone"):
+        await database.inspector.status()
+
+
+async def test_a_disk_without_room_is_told_by_a_look_alone(
+    database: Database, tmp_path: Path
+) -> None:
+    crowded = Sqlite(str(tmp_path / "store.db"), least_room_bytes=2**62)
+    engines = msgspec.structs.replace(database.transactions._engines, dialect=crowded)
+    with pytest.raises(StorageUnavailable, match="no room left"):
+        await SqlInspector(engines).status()
+
+
+async def test_a_file_that_may_not_be_written_is_told_by_a_look_alone(database: Database) -> None:
+    with NamedTemporaryFile(suffix=".db") as file:
+        os.fchmod(file.fileno(), 0o444)
+        await database.inspector.status()
+        engines = msgspec.structs.replace(database.transactions._engines, dialect=Sqlite(file.name))
+        root = os.geteuid() == 0
+        if root:  # it may write everything
+            os.seteuid(pwd.getpwnam("nobody").pw_uid)
+        try:
+            with pytest.raises(StorageUnavailable, match="cannot be written"):
+                await SqlInspector(engines).status()
+        finally:
+            if root:
+                os.seteuid(0)
 
 
 async def test_commits_are_durable_and_readers_are_few(database: Database) -> None:

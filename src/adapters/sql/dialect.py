@@ -6,13 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy import Float, bindparam
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    NotSupportedError,
-    ProgrammingError,
-)
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -46,8 +40,6 @@ def seconds(duration: timedelta | None) -> float | None:
 
 FAULTS: tuple[type[Exception], ...] = (DBAPIError, PoolTimeoutError, OSError)
 # What drivers raise, wrapped or bare: asyncpg's refused connections are OSErrors.
-OURS = (IntegrityError, DataError, NotSupportedError, ProgrammingError)
-# A statement that is wrong in itself is a programming error: it is not the store's failure.
 
 
 class Dialect(Protocol):
@@ -61,6 +53,13 @@ class Dialect(Protocol):
 
     async def lock_starters(self, connection: AsyncConnection) -> None:
         """Let one starter at a time change tables, until the transaction ends."""
+        ...
+
+    async def obstacle(self, connection: AsyncConnection) -> str:
+        """What prevents writing, in the words of a fault; empty where nothing is seen to.
+
+        A look that costs no write. Raises what the driver raises.
+        """
         ...
 
     def violated(self, error: DBAPIError) -> str:

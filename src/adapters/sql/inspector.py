@@ -6,7 +6,7 @@ from sqlalchemy import literal, select
 
 from adapters.sql.dialect import Engines
 from adapters.sql.migrate import current, head
-from adapters.sql.statements import translated
+from adapters.sql.statements import translated, unavailable
 from domain.ports.storage import StorageStatus
 
 
@@ -25,9 +25,12 @@ class SqlInspector:
             async with self._engines.reader.connect() as connection:
                 await connection.execute(select(literal(1)))
                 probe_ms = (time.perf_counter() - started) * 1000
+                obstacle = await self._engines.dialect.obstacle(connection)
                 dialect = connection.dialect
                 version = ".".join(map(str, dialect.server_version_info or ()))
                 revision = await current(connection)
+        if obstacle:
+            raise unavailable(self._engines, obstacle)
         return StorageStatus(
             dialect=dialect.name,
             server_version=version,

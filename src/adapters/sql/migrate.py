@@ -9,10 +9,13 @@ from sqlalchemy import Connection, String, column, select, table
 
 from adapters.sql.core_only import AsyncConnection
 from adapters.sql.opening import engines
+from adapters.sql.pool import PostgresLimits
 from adapters.sql.statements import translated
 from adapters.sql.tables import metadata
 from domain.ports.storage import StorageUnavailable
 
+PATIENT = PostgresLimits(pool_size=1, statement_timeout=None)
+# A table may be large, and whoever waits for another starter waits to its end.
 VERSION_TABLE = "alembic_version"
 _REVISION = re.compile(r'^revision = "(\w+)"', re.MULTILINE)
 _FOLLOWS = re.compile(r'^down_revision = "(\w+)"', re.MULTILINE)
@@ -71,7 +74,7 @@ async def downgrade(url: str, revision: str) -> None:
 
 async def differences(url: str) -> tuple[str, ...]:
     """How the database's tables differ from those that this version declares."""
-    opened = engines(url)
+    opened = engines(url, PATIENT)
     try:
         with translated(opened):
             async with opened.reader.connect() as connection:
@@ -81,7 +84,7 @@ async def differences(url: str) -> tuple[str, ...]:
 
 
 async def _migrate(url: str, direction: str, revision: str) -> None:
-    opened = engines(url)
+    opened = engines(url, PATIENT)
     goal = head() if revision == "head" else revision
     try:
         with translated(opened):

@@ -1,20 +1,38 @@
-"""What is particular to PostgreSQL: its pool, its locks, the words of its clock and its faults."""
+"""What is particular to PostgreSQL: its clock, its locks, and the words of its faults."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from sqlalchemy import URL, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from adapters.sql.core_only import AsyncConnection, create_async_engine
-from adapters.sql.dialect import FAULTS, OURS, After, Engines, Now
+from adapters.sql.core_only import AsyncConnection
+from adapters.sql.dialect import FAULTS, After, Now
 
-POOL = 8
-# Transactions here last milliseconds: more connections would only wait on each other.
 STARTERS_LOCK = 0x73757461
 # Any number will do as long as every version of this system takes the same ("suta").
+
+_WRONG = ("0A", "22", "23", "42")
+# Classes of SQLSTATE for a statement that is wrong in itself: a programming error, no fault.
+_WORDS = {
+    "25006": "cannot be written",
+    "28": "refuses the user or the password",
+    "3D": "does not exist",
+    "40": "let another transaction go first",
+    "42P01": "has not the tables that this version needs",
+    "53100": "has no room left on its disk",
+    "53300": "has no connection left for this system",
+    "57014": "ended a statement that took too long",
+    "57P": "is starting or stopping",
+    "25P03": "ended a transaction that did nothing for too long",
+}
+WRITABLE = text(
+    "SELECT NOT pg_is_in_recovery() AND NOT current_setting('default_transaction_read_only')::bool"
+)
 
 
 @compiles(Now, "postgresql")
@@ -34,29 +52,52 @@ class Postgres:
     faults = FAULTS
 
     def attempt(self, connection: AsyncConnection) -> AbstractAsyncContextManager[object]:
-        return connection.begin_nested()  # a broken constraint ends all but a savepoint
+        return _savepoint(connection)
 
     async def lock_starters(self, connection: AsyncConnection) -> None:
         await connection.execute(text(f"SELECT pg_advisory_xact_lock({STARTERS_LOCK})"))
 
+    async def obstacle(self, connection: AsyncConnection) -> str:
+        writable = (await connection.execute(WRITABLE)).scalar()
+        return "" if writable else _WORDS["25006"]
+
     def violated(self, error: DBAPIError) -> str:
-        return str(getattr(error.orig.__cause__, "constraint_name", "")) if error.orig else ""
+        return str(getattr(error.driver_exception, "constraint_name", None) or "")
 
     def fault(self, error: BaseException) -> str | None:
-        if isinstance(error, OURS):
+        if isinstance(error, PoolTimeoutError):
+            return "has all connections of this process in use"
+        if not isinstance(error, DBAPIError):
+            return _unreached(error)
+        if type(error.orig).__name__ == "InvalidCachedStatementError":
+            return "has got other tables meanwhile"
+        driver = error.driver_exception
+        if isinstance(driver, ValueError):  # asyncpg's own, of an argument that no type takes
             return None
-        orig = error.orig if isinstance(error, DBAPIError) else error
-        return f"did not answer ({type(orig).__name__})"
+        state = str(getattr(driver, "sqlstate", None) or "")
+        for code, words in _WORDS.items():
+            if state.startswith(code):
+                return words
+        return None if state.startswith(_WRONG) else "closed the connection"
 
 
-def postgres_engines(url: URL) -> Engines:
-    """One pool for all."""
-    engine = create_async_engine(url, pool_size=POOL, max_overflow=0, pool_pre_ping=True)
-    return Engines(
-        dialect=Postgres(),
-        writer=engine,
-        reader=engine.execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True
-        ),
-        place=f"the database {url.database} at {url.host}",
-    )
+@asynccontextmanager
+async def _savepoint(connection: AsyncConnection) -> AsyncIterator[None]:
+    """A broken constraint takes back all since the last savepoint, the next one hides this one.
+
+    Written out: SQLAlchemy's own is compiled each time, and released with one more round trip.
+    """
+    await connection.exec_driver_sql("SAVEPOINT attempt")
+    try:
+        yield
+    except IntegrityError:
+        await connection.exec_driver_sql("ROLLBACK TO SAVEPOINT attempt")
+        raise
+
+
+def _unreached(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "gave no answer in time"
+    if isinstance(error, ConnectionRefusedError):
+        return "refuses connections"
+    return f"cannot be reached ({type(error).__name__})"

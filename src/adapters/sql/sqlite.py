@@ -1,16 +1,23 @@
 """What is particular to SQLite: one writer, the words of its clock and of its faults."""
 
+import os
 import sqlite3
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from sqlalchemy import URL, Connection, Index, UniqueConstraint, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from adapters.sql.core_only import AsyncConnection, AsyncEngine, create_async_engine
-from adapters.sql.dialect import FAULTS, OURS, After, Engines, Now
+from adapters.sql.dialect import FAULTS, After, Engines, Now
 from adapters.sql.tables import metadata
 from adapters.sql.visits import connected
 
@@ -18,6 +25,11 @@ LOCK_WAIT_S = 5.0
 # A writer of another process holds the file for milliseconds; longer means it hangs.
 READERS = 4
 # Each connection is a thread, and two cores serve no more readers at once.
+
+OURS = (IntegrityError, DataError, NotSupportedError, ProgrammingError)
+# A statement that is wrong in itself is a programming error: it is not the store's failure.
+LEAST_ROOM_BYTES = 1024 * 1024
+# Less takes no transaction of the largest size; the log before it is folded in needs more.
 
 _WORDS = {
     "SQLITE_BUSY": "is locked by another process",
@@ -45,11 +57,27 @@ class Sqlite:
 
     faults = (*FAULTS, sqlite3.Error)
 
+    def __init__(self, path: str, least_room_bytes: int = LEAST_ROOM_BYTES) -> None:
+        self._path = path
+        self._least_room_bytes = least_room_bytes
+
     def attempt(self, _connection: AsyncConnection) -> AbstractAsyncContextManager[object]:
         return nullcontext()  # it takes back the statement alone
 
     async def lock_starters(self, _connection: AsyncConnection) -> None:
         """The write transaction is the lock."""
+
+    async def obstacle(self, _connection: AsyncConnection) -> str:
+        """The file and its disk are looked at: a lock that others hold is no obstacle."""
+        try:
+            disk = os.statvfs(self._path)
+        except FileNotFoundError:
+            return "is gone"
+        if disk.f_flag & os.ST_RDONLY or not os.access(self._path, os.W_OK, effective_ids=True):
+            return _WORDS["SQLITE_READONLY"]
+        if disk.f_bavail * disk.f_frsize < self._least_room_bytes:
+            return _WORDS["SQLITE_FULL"]
+        return ""
 
     def violated(self, error: DBAPIError) -> str:
         # "UNIQUE constraint failed: agents.agent_id": it names columns, not constraints.
@@ -71,7 +99,7 @@ class Sqlite:
 def sqlite_engines(url: URL) -> Engines:
     """One connection that writes, some that read."""
     return Engines(
-        dialect=Sqlite(),
+        dialect=Sqlite(str(url.database)),
         writer=_engine(url, 1, "BEGIN IMMEDIATE", ("journal_mode=WAL", "synchronous=FULL")),
         reader=_engine(url, READERS, "BEGIN", ("query_only=ON",)),
         place=f"the database file {url.database}",
@@ -85,6 +113,7 @@ def _engine(url: URL, size: int, begin: str, pragmas: tuple[str, ...]) -> AsyncE
         url,
         pool_size=size,
         max_overflow=0,
+        hide_parameters=True,
         async_creator=lambda: connected(str(url.database), wait_s, every),
     )
 

@@ -28,8 +28,13 @@ def translated(engines: Engines) -> Iterator[None]:
         fault = engines.dialect.fault(error)
         if fault is None:
             raise
-        message = f"{engines.place[:1].upper()}{engines.place[1:]} {fault}."
-        raise StorageUnavailable(message, retry_after=RETRY_AFTER) from error
+        raise unavailable(engines, fault) from error
+
+
+def unavailable(engines: Engines, fault: str) -> StorageUnavailable:
+    """The failure of a store with that fault."""
+    message = f"{engines.place[:1].upper()}{engines.place[1:]} {fault}."
+    return StorageUnavailable(message, retry_after=RETRY_AFTER)
 
 
 class Statements:

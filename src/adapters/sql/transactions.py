@@ -1,7 +1,7 @@
 """Transactions on a database: one connection each, committed when the block is left."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from adapters.sql.agents import SqlAgents
 from adapters.sql.conversations import SqlConversations
@@ -60,6 +60,10 @@ class SqlTransactions:
             with translated(self._engines):
                 await connection.begin()
             yield connection
-        finally:
-            with translated(self._engines):
+        except BaseException:
+            # What went wrong first says more than that the way back is gone too.
+            with suppress(StorageUnavailable), translated(self._engines):
                 await connection.__aexit__(None, None, None)
+            raise
+        with translated(self._engines):
+            await connection.__aexit__(None, None, None)

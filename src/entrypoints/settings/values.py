@@ -150,6 +150,39 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             example="the file sutazai.db in the data folder",
         ),
     ]
+    database_pool_size: Annotated[
+        int,
+        _about(
+            "Connections to PostgreSQL that one process has at most.",
+            must="be a whole number from 1 to 1000",
+        ),
+        msgspec.Meta(ge=1, le=1000),
+    ] = 8
+    database_pool_timeout_s: Annotated[
+        float,
+        _about(
+            "Seconds that a transaction on PostgreSQL waits for one of these connections.",
+            must="be a number from 0.1 to 3600",
+        ),
+        msgspec.Meta(ge=0.1, le=3600),
+    ] = 5.0
+    database_connect_timeout_s: Annotated[
+        float,
+        _about(
+            "Seconds in which PostgreSQL must take a new connection.",
+            must="be a number from 0.1 to 3600",
+        ),
+        msgspec.Meta(ge=0.1, le=3600),
+    ] = 5.0
+    database_statement_timeout_s: Annotated[
+        float,
+        _about(
+            "Seconds that a statement on PostgreSQL may take, locks included, and that a"
+            " transaction may rest; a migration may take longer.",
+            must="be a number from 0.1 to 3600",
+        ),
+        msgspec.Meta(ge=0.1, le=3600),
+    ] = 5.0
     redis_url: Annotated[
         SecretUrl | None,
         _about(

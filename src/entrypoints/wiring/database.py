@@ -2,9 +2,11 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 from adapters.sql import migrate
 from adapters.sql.engine import Database, open_database
+from adapters.sql.pool import PostgresLimits
 from domain.ports.storage import StorageUnavailable
 from entrypoints.settings.values import Settings
 
@@ -24,7 +26,7 @@ async def opened_database(settings: Settings, stack: AsyncExitStack) -> Database
     """
     url = settings.database_url.reveal()
     embedded = url.startswith("sqlite")
-    database = open_database(url)
+    database = open_database(url, _limits(settings))
     stack.push_async_callback(database.dispose)
     last: StorageUnavailable | None = None
     try:
@@ -53,6 +55,15 @@ async def opened_database(settings: Settings, stack: AsyncExitStack) -> Database
     return database
 
 
+def _limits(settings: Settings) -> PostgresLimits:
+    return PostgresLimits(
+        pool_size=settings.database_pool_size,
+        pool_timeout=timedelta(seconds=settings.database_pool_timeout_s),
+        connect_timeout=timedelta(seconds=settings.database_connect_timeout_s),
+        statement_timeout=timedelta(seconds=settings.database_statement_timeout_s),
+    )
+
+
 async def database_upgrade(settings: Settings) -> str:
     """Bring the tables to the head; return it."""
     await migrate.upgrade(settings.database_url.reveal())
@@ -61,7 +72,7 @@ async def database_upgrade(settings: Settings) -> str:
 
 async def database_current(settings: Settings) -> tuple[str | None, str]:
     """The revision that the tables have, and the head."""
-    database = open_database(settings.database_url.reveal())
+    database = open_database(settings.database_url.reveal(), _limits(settings))
     try:
         return (await database.inspector.status()).migration_current, migrate.head()
     finally:
