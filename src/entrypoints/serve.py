@@ -19,6 +19,7 @@ from entrypoints.claim import folder_claim, installation_id, listener_of
 from entrypoints.given import BUNDLED, given_servers
 from entrypoints.http.application import application
 from entrypoints.http.door import Door, DoorRules
+from entrypoints.http.limits import Quota
 from entrypoints.log import write_log
 from entrypoints.serving import HttpServer, PortTaken, probe_port
 from entrypoints.settings.folder import make_data_folder
@@ -88,7 +89,8 @@ async def _main(settings: Settings, node: Node, port: int) -> None:
         if system is None:
             return
         stack.push_async_callback(_drain, door, system, drain)
-        await _open(door, system, stopping.asked)
+        await _until_tools_are_known(system, stopping.asked)
+        door.open(application(system.container, door.draining, _per_minute(settings)))
         gc.freeze()
         gc.enable()
         await _settled(system.mcp, stopping.asked)
@@ -99,14 +101,21 @@ async def _main(settings: Settings, node: Node, port: int) -> None:
         logger.info("stopping")
 
 
-async def _open(door: Door, system: System, stop: asyncio.Event) -> None:
-    """Let callers in, on the very first start once the tools that come along are known.
+def _per_minute(settings: Settings) -> Mapping[Quota, int]:
+    return {
+        Quota.CHAT: settings.chat_per_minute,
+        Quota.TASKS: settings.tasks_per_minute,
+        Quota.TOOL_CALLS: settings.tool_calls_per_minute,
+    }
+
+
+async def _until_tools_are_known(system: System, stop: asyncio.Event) -> None:
+    """Wait on the very first start for the tools that come along.
 
     Later starts know them from the last; without them the first chat would be offered none.
     """
     if not system.mcp.known_tools(BUNDLED):
         await _settled(system.mcp, stop, BUNDLED)
-    door.open(application(system.container, door.draining))
 
 
 async def _settled(mcp: McpService, stop: asyncio.Event, name: ServerName | None = None) -> None:

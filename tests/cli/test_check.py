@@ -20,6 +20,7 @@ PATHS: dict[str, Any] = {
     "/api/v1/search": {"get": {"parameters": [{"in": "query", "name": "query", "required": True}]}},
     "/api/v1/mcp/status": {"get": {}},
 }
+COUNTS = {"entries": 0, "hits": 0, "misses": 0, "evictions": 0}
 
 
 @pytest.fixture
@@ -35,6 +36,7 @@ def whole(system: System) -> System:
     system.lay("GET /api/v1/agents/a%2Fb", as_json({}))
     system.lay("GET /api/v1/tasks", as_json({"tasks": []}))
     system.lay("GET /api/v1/search", as_json({}))
+    system.lay("GET /api/v1/cache/stats", as_json({"backend": "memory", **COUNTS}))
     system.lay("GET /api/v1/mcp/status", as_json({"bridge_initialized": True}))
     return system
 
@@ -50,7 +52,7 @@ def test_a_whole_system_passes(command: Command, whole: System) -> None:
     ran = command("check")
 
     assert ran.code == 0, ran.out
-    assert ran.err == "14 checked, 0 bad\n"
+    assert ran.err == "15 checked, 0 bad\n"
     assert "skipped: there is no task_id to read" in ran.out
     assert all(asked.method == "GET" for asked in whole.asked)
 
@@ -64,6 +66,8 @@ def test_a_whole_system_passes(command: Command, whole: System) -> None:
         ("/health", as_json({"services": {"mcp": "degraded"}}), "mcp is degraded"),
         ("/health", as_json({}), "it names no services"),
         ("/api/v1/mcp/status", as_json({}), "bridge_initialized is not true"),
+        ("/api/v1/cache/stats", as_json(COUNTS), "it names no backend"),
+        ("/api/v1/cache/stats", as_json({"backend": "redis"}), "it counts nothing"),
         ("/openapi.json", as_json({}), "it describes no operations"),
         ("/api/v1/tasks", Answer(200, "application/json", b"{"), "broken JSON"),
         ("/openapi.json", Answer(200, "application/json", b"{"), "broken JSON"),
@@ -92,6 +96,8 @@ def test_writing_makes_rows_of_its_own_and_removes_them(command: Command, whole:
     whole.lay("POST /api/v1/agents", as_json({}, 201))
     whole.lay("POST /api/v1/mcp/servers", problem(403, "Forbidden", "This needs a scope."))
 
+    whole.lay("POST /api/v1/cache/clear", as_json({"cleared": 3}))
+
     found = rows(command, "--write")
 
     name = next(asked.body["name"] for asked in whole.asked if asked.method == "POST")
@@ -99,3 +105,4 @@ def test_writing_makes_rows_of_its_own_and_removes_them(command: Command, whole:
     assert not found[f"DELETE /api/v1/agents/{name}"]["ok"]  # the stand-in knows no such path
     assert found["POST /api/v1/mcp/servers"]["status"] == 403
     assert f"DELETE /api/v1/mcp/servers/{name}" not in found
+    assert found["POST /api/v1/cache/clear"]["ok"]

@@ -13,13 +13,14 @@ pytestmark = pytest.mark.anyio
 IMPORTS = """
 import asyncio, sys, svcs
 import entrypoints.serving
+from domain.ports.limits import RateLimits
 from entrypoints.http.application import SERVICES, application
 from entrypoints.http.system import openapi_document
 
 registry = svcs.Registry()
-for kind in SERVICES.values():
+for kind in (*SERVICES.values(), RateLimits):
     registry.register_value(kind, object())
-openapi_document(application(svcs.Container(registry), asyncio.Event()))
+openapi_document(application(svcs.Container(registry), asyncio.Event(), {}))
 unwanted = {"pydantic", "polyfactory", "faker", "jinja2", "rich"} & {*sys.modules}
 sys.exit(", ".join(unwanted) or 0)
 """

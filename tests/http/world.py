@@ -10,6 +10,7 @@ import svcs
 from adapters.cron import CronCalendar
 from adapters.inmemory.cache import MemoryCache
 from adapters.inmemory.launcher import MemoryLauncher
+from adapters.inmemory.limits import MemoryRateLimits
 from adapters.inmemory.signals import MemorySignals
 from adapters.inmemory.transactions import MemoryTransactions
 from adapters.mcp.remote.connector import HttpConnector
@@ -27,6 +28,7 @@ from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
 from domain.orchestration.service import McpService
 from domain.ports.cache import Cache
+from domain.ports.limits import RateLimits
 from domain.ports.probes import Probe
 from domain.ports.storage import StorageInspector
 from domain.ports.system import Clock
@@ -38,6 +40,7 @@ from domain.tasks.service import TaskService
 from domain.tasks.worker import Worker
 from entrypoints.http.application import application
 from entrypoints.http.door import Door, DoorRules
+from entrypoints.http.limits import Quota
 from entrypoints.serving import HttpServer, probe_port
 from tests.http.toys import HeldModel, ToyCompiler, ToyConnector, ToyInspector, until_input_ends
 
@@ -90,10 +93,12 @@ class World:
             "docker": FixedProbe(Finding(state=HealthState.DISABLED, reason="no engine")),
         }
         health = HealthService(probes, clock)
+        self.limits = MemoryRateLimits(clock)
         registry = svcs.Registry()
         for kind, value in (
             (AgentService, self.agents),
             (Cache, MemoryCache(clock)),
+            (RateLimits, self.limits),
             (ChatService, chats),
             (Clock, clock),
             (HealthService, health),
@@ -115,8 +120,11 @@ class World:
 
 
 @asynccontextmanager
-async def running_world() -> AsyncIterator[World]:
-    """A world with its toy server up, an agent, a worker and an open door."""
+async def running_world(**per_minute: int) -> AsyncIterator[World]:
+    """A world with its toy server up, an agent, a worker and an open door.
+
+    The numbers limit what Quota names so.
+    """
     world = World()
     await world.fleet.start()
     await world.mcp.execute(LOCAL, "toy", "ping", {}, timeout=timedelta(seconds=5))
@@ -124,7 +132,8 @@ async def running_world() -> AsyncIterator[World]:
         LOCAL, NewAgent(name="General assistant", instructions="Help.", tools=("toy__*",))
     )
     await world.worker.start()
-    app = application(world.container, world.door.draining)
+    quotas = {Quota[name.upper()]: most for name, most in per_minute.items()}
+    app = application(world.container, world.door.draining, quotas)
     async with world.server, world.client:
         world.door.open(app)
         yield world

@@ -2,13 +2,20 @@
 
 import asyncio
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis as Client
 
+from adapters.inmemory.system import ManualClock, SeededChance
+from adapters.inmemory.transactions import MemoryTransactions
+from domain.model.callers import LOCAL
+from domain.model.tasks import EventKind, ToolPayload
 from domain.ports.signals import Subscription
+from domain.tasks import topics
+from domain.tasks.service import SubmitTask, TaskService
+from domain.tasks.stream import follow
 from tests.redis.sides import Side, side
 
 pytestmark = [pytest.mark.services, pytest.mark.anyio]
@@ -63,6 +70,23 @@ async def test_pieces_of_text_come_in_order_on_each_topic(one: Side, other: Side
             await asyncio.sleep(0)
         for listener in listeners:
             assert await _all_until(listener, 199) == list(range(200))
+
+
+async def test_a_tasks_text_is_followed_live_in_another_process(one: Side, other: Side) -> None:
+    transactions, chance = MemoryTransactions(ManualClock()), SeededChance(1)
+    payload = ToolPayload(server="s", tool="t")
+    task = await TaskService(transactions, one.signals, chance).submit(
+        LOCAL, SubmitTask(payload=payload)
+    )
+    topic = topics.of_task(task.task_id)
+    async with aclosing(follow(transactions, other.signals, task.task_id, 0)) as events:
+        following = asyncio.ensure_future(anext(events))
+        async with asyncio.timeout(BOUND_S):
+            while topic not in other.signals._ear._confirmed:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0.001)
+        one.signals.publish(topic, {"attempt": 1, "offset": 0, "text": "Hello"})
+        event = await following
+        assert (event.kind, event.live, event.data["text"]) == (EventKind.TEXT, True, "Hello")
 
 
 async def test_a_slow_listener_keeps_nobody_waiting(one: Side, other: Side) -> None:

@@ -20,10 +20,10 @@ from tests.redis.sides import Side, side
 
 pytestmark = [pytest.mark.services, pytest.mark.anyio]
 
-BUSY_S = 1.0
+BUSY_S = 3.0
 # What a busy machine may add to a bound.
 BACK_S = LONGEST_PAUSE_S + ANSWER_S + BUSY_S
-AT_ONCE_S = 0.2
+AT_ONCE_S = 0.5
 RATE = Rate(burst=2, refill=timedelta(hours=1))
 MINUTE = timedelta(minutes=1)
 

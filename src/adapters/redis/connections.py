@@ -25,7 +25,7 @@ CONNECTIONS = 16
 OPTIONS: Mapping[str, Any] = MappingProxyType(
     {
         "protocol": 2,
-        "socket_timeout": ANSWER_S,
+        "socket_timeout": None,
         "socket_connect_timeout": ANSWER_S,
         "client_name": "sutazai",
         "driver_info": None,
@@ -33,7 +33,8 @@ OPTIONS: Mapping[str, Any] = MappingProxyType(
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
 )
-# Of every connection, whatever the URL says. One connection more is for looking whether it is back.
+# Of every connection, whatever the URL says. Whoever uses one bounds the wait. One connection more
+# is for looking whether Redis is back.
 REASONS: tuple[tuple[type[Exception], str], ...] = (
     (AuthenticationError, "it refuses the user or the password"),
     (BusyLoadingError, "it is loading its data"),

@@ -125,10 +125,9 @@ class RedisLink:
             return await self.ask("EVAL", script.text, *rest)
 
     def listening_connection(self) -> AbstractConnection:
-        """A connection beside the pool, not open yet, on which reading waits for ever."""
-        return self._pool.connection_class(
-            **self._pool.connection_kwargs | {"socket_timeout": None}
-        )
+        """A connection beside the pool, not open yet; reading from it waits for ever."""
+        connection: AbstractConnection = self._pool.make_connection()
+        return connection
 
     def lose(self, error: Exception, spell: int | None = None) -> None:
         """Take it for lost, unless the failure is of an earlier spell than this one."""

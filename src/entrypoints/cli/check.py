@@ -136,21 +136,30 @@ def _judge_mcp(answer: Mapping[str, Any]) -> str:
     return "" if answer.get("bridge_initialized") is True else "bridge_initialized is not true"
 
 
+def _judge_cache(answer: Mapping[str, Any]) -> str:
+    counts = [answer.get(name) for name in ("entries", "hits", "misses", "evictions")]
+    if not answer.get("backend"):
+        return "it names no backend"
+    return "" if all(type(count) is int for count in counts) else "it counts nothing"
+
+
 JUDGES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     DESCRIPTION: _judge_description,
     "/health": _judge_health,
+    "/api/v1/cache/stats": _judge_cache,
     "/api/v1/mcp/status": _judge_mcp,
 }
 # What an answer must say beside its status; what is missing is the note.
 
 
 def writes(client: Client) -> Iterator[Row]:
-    """Make rows of our own, read them, and take them away again."""
+    """Make rows of our own, read them, and take them away again; empty the cache."""
     name = f"check-{secrets.token_hex(4)}"
     agent = {"name": name, "agent_id": name, "instructions": "Made by `sutazai check`."}
     yield from _round(client, "/api/v1/agents", agent, name)
     server = {"name": name, "command": "true", "start": "disabled"}
     yield from _round(client, "/api/v1/mcp/servers", server, name)
+    yield _act(client, "POST", "/api/v1/cache/clear")
 
 
 def _round(client: Client, path: str, body: Mapping[str, Any], key: str) -> Iterator[Row]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import svcs
 from litestar import Litestar, Router
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -20,6 +21,7 @@ from domain.health import HealthService
 from domain.mesh import MeshService
 from domain.orchestration.service import McpService
 from domain.ports.cache import Cache
+from domain.ports.limits import RateLimits
 from domain.ports.storage import StorageInspector
 from domain.ports.system import Clock
 from domain.schedules import ScheduleService
@@ -37,6 +39,7 @@ from entrypoints.http import (
     tools,
 )
 from entrypoints.http.failures import answer_failure
+from entrypoints.http.limits import Quota, RouteLimits
 from entrypoints.http.requests import StrictRequest
 
 SERVICES: Mapping[str, type] = MappingProxyType(
@@ -64,8 +67,13 @@ class Application(Litestar):
         return [*plugins, MsgspecDIPlugin()]
 
 
-def application(container: svcs.Container, draining: asyncio.Event) -> Litestar:
-    """The routes over the services in `container`; streams end when `draining` is set."""
+def application(
+    container: svcs.Container, draining: asyncio.Event, per_minute: Mapping[Quota, int]
+) -> Litestar:
+    """The routes over the services in `container`; streams end when `draining` is set.
+
+    Each caller may send at most so many requests of a quota; no number and 0 are no limit.
+    """
     nouns = (agents, chat, tasks, schedules, mcp, servers, tools, database, mesh)
     api = Router("/api/v1", route_handlers=[noun.ROUTES for noun in nouns])
     provided = {name: container.get_abstract(kind) for name, kind in SERVICES.items()}
@@ -85,6 +93,7 @@ def application(container: svcs.Container, draining: asyncio.Event) -> Litestar:
             use_handler_docstrings=True,
         ),
         logging_config=None,
+        state=State({"limits": RouteLimits(container.get_abstract(RateLimits), per_minute)}),
         debug=False,
     )
 

@@ -17,6 +17,7 @@ from domain.model.tasks import Task, TaskStatus
 from domain.ports.models import Usage
 from domain.tasks.service import TaskService
 from entrypoints.http.keys import ONCE, Key, refuse_key
+from entrypoints.http.limits import Quota, counted_caller
 from entrypoints.http.problems import TaskFailed
 from entrypoints.http.requests import Cursor, Id, Limit, Service, caller_of
 from entrypoints.http.streams import EVENTS, MEDIA_TYPE, EventStream
@@ -150,7 +151,7 @@ async def chat(
     once: Key,
 ) -> ChatAnswer:
     """Say something and wait for the answer; whoever stops waiting does not stop the work."""
-    caller = caller_of(scope)
+    caller = await counted_caller(scope, Quota.CHAT)
     task = await chats.send(caller, data.words(), once)
     return _answer(await tasks.finished(caller, task.task_id))
 
@@ -170,7 +171,7 @@ async def chat_stream(
     data: JSONBody[ChatBody],
 ) -> EventStream:
     """Say something and follow the answer as it comes."""
-    caller = caller_of(scope)
+    caller = await counted_caller(scope, Quota.CHAT)
     task = await chats.send(caller, data.words())
     return EventStream(task.task_id, tasks.follow(caller, task.task_id), draining)
 

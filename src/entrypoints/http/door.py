@@ -146,7 +146,9 @@ class Door:
                 await visit.discard()
             await visit.refuse(failure)
             return
-        scope.setdefault("state", {}).update(request_id=request_id, caller=caller)
+        scope.setdefault("state", {}).update(
+            request_id=request_id, caller=caller, fields=visit.fields
+        )
         self._inside.add(visit)
         self._empty.clear()
         try:

@@ -16,7 +16,8 @@ from domain.orchestration.group import Member
 from domain.orchestration.service import McpService
 from domain.ports.mcp import Traffic
 from domain.ports.system import Clock
-from entrypoints.http.requests import Service, caller_of, may_read
+from entrypoints.http.limits import Quota, counted_caller
+from entrypoints.http.requests import Service, may_read
 
 LONGEST_CALL_S = 3600
 DOWN = frozenset(ServerState) - HEALTHY - {ServerState.DISABLED, ServerState.STOPPED}
@@ -221,11 +222,12 @@ async def execute(
     data: JSONBody[ExecuteBody],
 ) -> ExecuteAnswer:
     """Pass one request on; an error that the server answers is an answer too."""
+    caller = await counted_caller(scope, Quota.TOOL_CALLS)
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error = None
     try:
         result = await mcp.execute(
-            caller_of(scope),
+            caller,
             data.server,
             data.method,
             data.params,

@@ -74,6 +74,10 @@ class NotServing(Unavailable):
     """The system is starting or stopping."""
 
 
+class TooManyRequests(Unavailable):
+    """The caller used up what is granted it here for now; `policy` names the quota."""
+
+
 class TaskFailed(Unavailable):
     """The work was done durably and ended without a result; `task_id` names it."""
 
@@ -94,6 +98,7 @@ STATUS: Mapping[type[Failure], int] = MappingProxyType(
         CallTimedOut: 504,
         WaitedTooLong: 504,
         Busy: 429,
+        TooManyRequests: 429,
         CallInterrupted: 502,
         PeerRefused: 502,
         AnswerMalformed: 502,

@@ -27,6 +27,7 @@ from domain.ports.system import Clock
 from domain.ports.tasks import TaskQuery
 from domain.tasks.service import SubmitTask, TaskService
 from entrypoints.http.keys import ONCE, Key
+from entrypoints.http.limits import Quota, counted_caller
 from entrypoints.http.problems import ParameterInvalid
 from entrypoints.http.requests import Cursor, Id, Limit, Query, Service, caller_of
 from entrypoints.http.streams import EVENTS, MEDIA_TYPE, EventStream
@@ -175,8 +176,9 @@ async def submit_task(
     once: Key,
 ) -> TaskAnswer:
     """Keep work to be done."""
+    caller = await counted_caller(scope, Quota.TASKS)
     submit = data.submit(data.payload.payload(), clock.now())
-    return _answer(await tasks.submit(caller_of(scope), submit, once))
+    return _answer(await tasks.submit(caller, submit, once))
 
 
 @get("/")

@@ -12,9 +12,10 @@ from litestar.types import Receive, Scope, Send
 
 from domain.model.tools import Tool, ToolResult
 from domain.orchestration.service import McpService
+from entrypoints.http.limits import Quota, counted_caller
 from entrypoints.http.pages import cut
 from entrypoints.http.problems import BodyInvalid
-from entrypoints.http.requests import Cursor, Limit, Service, caller_of, decoded, may_read
+from entrypoints.http.requests import Cursor, Limit, Service, decoded, may_read
 
 LONGEST_CALL_S = 3600
 Timeout = Annotated[
@@ -127,10 +128,11 @@ async def call_tool(
     timeout_s: Timeout = 60,
 ) -> ReadyAnswer:
     """Call a tool once; the body is its arguments, an object."""
+    caller = await counted_caller(request.scope, Quota.TOOL_CALLS)
     body = await _body_of(request.receive)
     try:
         result = await mcp.call_tool(
-            caller_of(request.scope),
+            caller,
             server,
             tool,
             decoded(body, dict[str, Any]) if body else {},

@@ -37,7 +37,10 @@ logger = logging.getLogger(__name__)
 
 
 class Visit:
-    """Stands between the server and the application for one request."""
+    """Stands between the server and the application for one request.
+
+    `fields` are header fields that its answer gets whatever it says.
+    """
 
     __slots__ = (
         "_body_left",
@@ -52,12 +55,14 @@ class Visit:
         "_timer",
         "_waiting",
         "_watcher",
+        "fields",
         "request_id",
         "task",
     )
 
     def __init__(self, receive: Receive, send: Send, request_id: str) -> None:
         self.request_id = request_id
+        self.fields: list[tuple[bytes, bytes]] = []
         self.task: asyncio.Task[Any] | None = None
         self._receive = receive
         self._send = send
@@ -135,6 +140,7 @@ class Visit:
             self._started = True
             message["headers"] = [
                 *message["headers"],
+                *self.fields,
                 (b"x-request-id", self.request_id.encode()),
                 NOSNIFF,
             ]

@@ -84,6 +84,14 @@ def _about(
     return msgspec.Meta(description=description, extra=extra)
 
 
+def _per_minute(what: str) -> msgspec.Meta:
+    return _about(
+        f"{what} that one caller may send a minute, also all at once; 0 is no limit.",
+        must="be a whole number from 0 to 1000000",
+    )
+
+
+PER_MINUTE = msgspec.Meta(ge=0, le=1_000_000)
 ONE_LINE = "be one line of visible ASCII text"
 HTTP = ("http", "https")
 ENGINE = ("unix", "tcp", "http", "https")
@@ -186,7 +194,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis_url: Annotated[
         SecretUrl | None,
         _about(
-            "Redis for what several processes share. Refused: this version is one process.",
+            "Redis, by which several processes share hints, limits and cached answers.",
             schemes=("redis", "rediss", "unix"),
         ),
     ] = None
@@ -237,7 +245,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     startup_timeout_s: Annotated[
         float,
         _about(
-            "Seconds in which the database must be reached at start.",
+            "Seconds in which the database, and Redis where it is set, must be reached at start.",
             must="be a number above 0, at most 3600",
         ),
         msgspec.Meta(gt=0, le=3600),
@@ -274,6 +282,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
         msgspec.Meta(ge=1024, le=1024**3),
     ] = 1024**2
+    chat_per_minute: Annotated[int, _per_minute("Chat messages"), PER_MINUTE] = 600
+    tasks_per_minute: Annotated[int, _per_minute("Submitted tasks"), PER_MINUTE] = 0
+    tool_calls_per_minute: Annotated[int, _per_minute("Tool calls over HTTP"), PER_MINUTE] = 0
     log_level: Annotated[
         LogLevel,
         _about("Least serious log record.", must="be debug, info, warning or error"),

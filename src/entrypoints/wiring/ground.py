@@ -10,7 +10,7 @@ from domain.ports.storage import StorageInspector, Transactions
 from domain.ports.system import Chance, Clock
 from entrypoints.settings.values import Settings
 from entrypoints.wiring.database import opened_database
-from entrypoints.wiring.shared import Shared, shared_ports
+from entrypoints.wiring.shared import Shared, opened_shared
 
 
 class SettingUnsupported(Invalid):
@@ -33,14 +33,16 @@ async def opened_ground(settings: Settings, stack: AsyncExitStack) -> Ground:
     Raises:
         SettingUnsupported: a part is asked for that this version does not have.
         StorageUnavailable: the database cannot be reached in time, or its tables are outdated.
+        RedisUnavailable: a Redis that is set cannot be reached in time.
+        RedisUrlInvalid: its URL holds options that nobody knows.
     """
     _refuse_unsupported(settings)
-    clock = SystemClock()
-    shared = shared_ports(clock)
+    clock, chance = SystemClock(), SystemChance()
+    shared = await opened_shared(settings, clock, chance, stack)
     database = await opened_database(settings, stack)
     return Ground(
         clock=clock,
-        chance=SystemChance(),
+        chance=chance,
         transactions=database.transactions,
         inspector=database.inspector,
         shared=shared,
@@ -50,7 +52,6 @@ async def opened_ground(settings: Settings, stack: AsyncExitStack) -> Ground:
 def _refuse_unsupported(settings: Settings) -> None:
     """Running without a part that was asked for would be a lie."""
     asked = {
-        "SUTAZAI_REDIS_URL": settings.redis_url,
         "SUTAZAI_DOCKER_HOST": settings.docker_host,
         "SUTAZAI_ENGINES__": settings.engines,
     }

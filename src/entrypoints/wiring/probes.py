@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from adapters.llm.offline import OfflineModel
 from domain.agents import Models
 from domain.health import (
-    CacheProbe,
     FixedProbe,
     ModelProbe,
     ServersProbe,
@@ -28,7 +27,7 @@ def probes_of(
     """The parts by the names that health gives them."""
     return {
         "database": StorageProbe(ground.inspector),
-        "cache": CacheProbe(ground.shared.cache, ground.clock),
+        "cache": ground.shared.probe,
         "mcp": ServersProbe(mcp),
         "docker": FixedProbe(NO_ENGINE),
         "models": _model_probe(ground, models),

@@ -13,6 +13,7 @@ from domain.mesh import MeshService
 from domain.model.servers import SERVING, ServerState
 from domain.orchestration.service import McpService
 from domain.ports.cache import Cache
+from domain.ports.limits import RateLimits
 from domain.ports.storage import StorageInspector
 from domain.ports.system import Clock
 from domain.tasks.service import TaskService
@@ -69,6 +70,7 @@ async def open_system(settings: Settings, node: Node) -> AsyncIterator[System]:
         registry.register_value(Clock, clock)
         registry.register_value(StorageInspector, ground.inspector)
         registry.register_value(Cache, ground.shared.cache)
+        registry.register_value(RateLimits, ground.shared.limits)
         yield System(container=svcs.Container(registry), mcp=mcp, worker=worker)
 
 
