@@ -8,7 +8,16 @@ import pytest
 
 from domain.model.callers import LOCAL
 from domain.model.conversations import ToolCall
-from domain.model.tasks import AgentPayload, EventKind, TaskId, TaskStatus, ToolPayload
+from domain.model.tasks import (
+    AgentPayload,
+    EventKind,
+    Hold,
+    NewEvent,
+    TaskId,
+    TaskStatus,
+    ToolPayload,
+    WorkerId,
+)
 from domain.ports.models import ModelAnswer
 from domain.tasks.service import SubmitTask
 from tests.domain.agent_bench import AGENT, LIMITS, AgentBench, bench
@@ -34,7 +43,7 @@ async def test_a_call_is_made_once_though_the_store_fails_when_its_answer_is_rec
     room = bench([WISH, END])
 
     async def act_then_fail(_arguments: Mapping[str, Any]) -> str:
-        setattr(room.faulty, fault, 2 if fault == "refused" else 1)
+        setattr(room.faulty, fault, 2)
         return "acted"
 
     room.desk._tools = {"act": act_then_fail}
@@ -70,3 +79,29 @@ async def test_a_call_is_not_repeated_though_the_store_fails_for_long() -> None:
     assert task.error is not None
     assert task.error.reason == "indeterminate"
     assert room.desk.made == ["act"]
+
+
+async def test_a_call_whose_answer_is_recorded_is_not_made_again_by_the_next_worker() -> None:
+    async def act(_arguments: Mapping[str, Any]) -> str:
+        return "acted again"
+
+    room = bench([], act=act)
+    result = {"content": [{"type": "text", "text": "acted"}], "is_error": False}
+    call = {"call_id": "call", "server": "s", "tool": "act", "arguments": {}}
+    async with room.open():
+        task_id = await submitted(room, TOOL)
+        async with room.store.begin() as transaction:
+            await transaction.queue.claim(WorkerId("lost"), timedelta(), 1)
+            hold = Hold(task_id=task_id, attempt=1)
+            await transaction.queue.record(
+                hold,
+                (
+                    NewEvent(kind=EventKind.TOOL_CALL, data=call),
+                    NewEvent(kind=EventKind.TOOL_RESULT, data={**call, "result": result}),
+                ),
+            )
+        async with room.working():
+            task = await room.finished(task_id)
+
+    assert (task.status, task.attempt, task.result) == (TaskStatus.SUCCEEDED, 2, result)
+    assert not room.desk.made

@@ -10,7 +10,7 @@ import msgspec
 
 from domain.model.tasks import EventKind, Hold, NewEvent, StaleAttempt, TaskProgress
 from domain.ports.signals import Signals
-from domain.ports.storage import StorageUnavailable, Transactions
+from domain.ports.storage import StorageUnavailable, Transaction, Transactions
 from domain.tasks import topics
 
 logger = logging.getLogger(__name__)
@@ -87,16 +87,19 @@ class Recorder:
 
     async def _write(self, events: tuple[NewEvent, ...], *, again: bool) -> None:
         async with self._transactions.begin() as transaction:
-            if again and self._seq is not None:
-                # Nobody but this attempt writes: what is there now is what a try did that failed
-                # only in telling so.
-                task_id = self.hold.task_id
-                kept = await transaction.tasks.events(task_id, self._seq, len(events))
-                if kept and kept[-1].attempt == self.hold.attempt:
-                    self._seq = kept[-1].seq
-                    return
-            seq = await transaction.queue.record(self.hold, events)
+            seq = await self._written_before(transaction, len(events)) if again else None
+            if seq is None:
+                seq = await transaction.queue.record(self.hold, events)
+        # Only now: the answer to this try may be lost too.
         self._seq = seq
+
+    async def _written_before(self, transaction: Transaction, count: int) -> int | None:
+        """The `seq` of the last event where a try succeeded that failed only in telling so."""
+        if self._seq is None:
+            return None
+        # Nobody but this attempt writes: what is there now is what the try did.
+        kept = await transaction.tasks.events(self.hold.task_id, self._seq, count)
+        return kept[-1].seq if kept and kept[-1].attempt == self.hold.attempt else None
 
     def pending(self) -> tuple[tuple[NewEvent, ...], str, TaskProgress | None]:
         """Events not yet written, with what `written` must be told once they are."""

@@ -110,6 +110,10 @@ class ToolRun:
         payload = task.payload
         assert isinstance(payload, ToolPayload)  # noqa: S101 - the task's type says so
         events = await all_events(self._transactions, task)
+        answers = [event.data for event in events if event.kind is EventKind.TOOL_RESULT]
+        if answers:
+            # Its worker was lost after the answer was recorded: only the task's end is missing.
+            return _ended_with(answers[-1]["result"])
         if calls_in_flight(events) and not self.repeatable(payload):
             raise Indeterminate(f"{payload.server}/{payload.tool}")
         call = {
@@ -135,9 +139,7 @@ class ToolRun:
         plain = as_json(result)
         told = {**call, "is_error": result.is_error, "result": plain}
         await recorder.record(NewEvent(kind=EventKind.TOOL_RESULT, data=told))
-        if result.is_error:
-            return failed("tool-error", "The tool itself reports an error.", plain)
-        return Finish(outcome=Outcome(status=TaskStatus.SUCCEEDED, result=plain))
+        return _ended_with(plain)
 
     def repeatable(self, payload: ToolPayload) -> bool:
         """Whether a second call does no further harm: as its caller says, else its tool."""
@@ -148,6 +150,12 @@ class ToolRun:
             for tool in self._mcp.known_tools(payload.server)
             if tool.name == payload.tool
         )
+
+
+def _ended_with(result: Mapping[str, Any]) -> Finish:
+    if result["is_error"]:
+        return failed("tool-error", "The tool itself reports an error.", result)
+    return Finish(outcome=Outcome(status=TaskStatus.SUCCEEDED, result=result))
 
 
 def retry_delay(task: Task, failure: Failure) -> timedelta:
