@@ -9,7 +9,7 @@ import pytest
 
 from adapters.inmemory.signals import MemorySignals
 from adapters.inmemory.system import ManualClock, SeededChance
-from adapters.inmemory.transactions import MemoryTransactions
+from adapters.inmemory.transactions import MemoryTransaction, MemoryTransactions
 from domain.model.callers import LOCAL
 from domain.model.servers import ServerDown
 from domain.model.tasks import (
@@ -204,6 +204,32 @@ async def test_a_deadline_ends_a_run_that_hangs(bench: Bench) -> None:
         task = await bench.finished(await bench.submit(deadline=timedelta(milliseconds=50)))
     assert task.error is not None
     assert task.error.reason == "deadline"
+
+
+async def test_a_deadline_that_passes_while_the_store_is_slow_leaves_nothing_to_do(
+    bench: Bench,
+) -> None:
+    begun = []
+
+    async def run(task: Task, _recorder: Recorder) -> Finish:
+        begun.append(task.attempt)
+        return DONE
+
+    class Slow(MemoryTransactions):
+        @asynccontextmanager
+        async def begin(self) -> AsyncIterator[MemoryTransaction]:
+            await asyncio.sleep(0.1)
+            async with bench.transactions.begin() as transaction:
+                yield transaction
+
+    runs: RunOf = {ToolPayload: run, AgentPayload: run}
+    carrier = Carrier(Slow(bench.clock), bench.signals, runs, bench.chance, LIMITS)
+    worker = Worker(WorkerId("w"), bench.transactions, bench.signals, carrier, LIMITS)
+    await worker.start()
+    task = await bench.finished(await bench.submit(deadline=timedelta(milliseconds=50)))
+    await worker.stop(timedelta())
+    assert task.error is not None
+    assert (task.error.reason, begun) == ("deadline", [])
 
 
 async def test_a_task_that_keeps_killing_its_worker_fails_with_that_reason(bench: Bench) -> None:

@@ -58,6 +58,12 @@ class Held:
         self.why: Why | None = None
         self.handed_back = False
         self.stop = asyncio.Event()
+        self._since = asyncio.get_running_loop().time()
+
+    @property
+    def for_s(self) -> float:
+        """Seconds since it was taken in hand."""
+        return asyncio.get_running_loop().time() - self._since
 
     def end(self, why: Why) -> None:
         """End its run; the first reason counts."""
@@ -111,16 +117,17 @@ class Carrier:
             return await self._cancelled(task)
         if task.attempt > task.max_attempts:
             return failed("worker-lost", f"Its worker was lost {task.max_attempts} times.")
-        left = self._time_left(task)
-        if left is not None and left <= timedelta():
-            return failed("deadline", "Its deadline passed before it was carried out.")
+        if self._is_late(held):
+            return _too_late()
         start = {"task_id": task.task_id, "attempt": task.attempt}
         if isinstance(task.payload, AgentPayload):
             start |= {"agent": task.payload.agent, "conversation_id": task.conversation_id}
         await recorder.record(NewEvent(kind=EventKind.START, data=start))
+        if self._is_late(held):
+            return _too_late()  # the store took its time
         run = asyncio.ensure_future(self._runs[type(task.payload)](task, recorder))
         stop = asyncio.create_task(held.stop.wait())
-        timeout = None if left is None else left.total_seconds()
+        timeout = self._left_s(held)
         await asyncio.wait({run, stop}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         if not run.done():
@@ -218,11 +225,21 @@ class Carrier:
                 await transaction.conversations.append(task.conversation_id, task.task_id, messages)
             await transaction.queue.finish(held.hold, outcome)
 
-    def _time_left(self, task: Task) -> timedelta | None:
-        """Until its deadline by the store's clock, as it was at the claim."""
+    def _is_late(self, held: Held) -> bool:
+        left_s = self._left_s(held)
+        return left_s is not None and left_s <= 0
+
+    def _left_s(self, held: Held) -> float | None:
+        """Seconds until its deadline: by the store's clock at the claim, by ours since then."""
+        task = held.task
         if task.deadline_at is None or task.lease_until is None:
             return None
-        return task.deadline_at - (task.lease_until - self._limits.lease)
+        at_claim = task.deadline_at - (task.lease_until - self._limits.lease)
+        return at_claim.total_seconds() - held.for_s
+
+
+def _too_late() -> Finish:
+    return failed("deadline", "Its deadline passed before it was carried out.")
 
 
 def _somebody_waits(task: Task) -> bool:
