@@ -69,6 +69,13 @@ def containers(session: nox.Session) -> None:
 
 
 @nox.session
+def simulate(session: nox.Session) -> None:
+    """Simulated clusters in trouble, every run held to every rule; a failing seed is told."""
+    _install(session, "tests")
+    session.run("python", "-m", "tests.simulation", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Ratios within one run: beside the bare session and mcpo, or `-- --against REVISION`."""
     _install(session, "tests")

@@ -1,0 +1,151 @@
+"""The store as nodes find it: the in-memory twin behind a line that delays, refuses and forgets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from random import Random
+
+from adapters.inmemory.queue import MemoryQueue
+from adapters.inmemory.state import Rows, State
+from adapters.inmemory.transactions import MemoryTransaction
+from domain.model.tasks import Hold, NewEvent, Outcome, Task, TaskId, TaskStatus
+from domain.ports.storage import StorageUnavailable
+from domain.ports.system import Clock
+from tests.simulation.journal import Journal
+from tests.simulation.loop import Node, SimulatedLoop
+from tests.simulation.rows import RowRules
+from tests.simulation.troubles import Troubles
+
+
+class _SeenQueue(MemoryQueue):
+    """The twin's queue; what a stale attempt could write is kept in `stale`."""
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__(rows)
+        self._rows = rows.state.tasks
+        self.stale: list[str] = []
+
+    async def record(self, hold: Hold, events: tuple[NewEvent, ...]) -> int:
+        before = self._rows.get(hold.task_id)
+        seq = await super().record(hold, events)
+        self._fenced("record", hold, before)
+        return seq
+
+    async def finish(self, hold: Hold, outcome: Outcome) -> Task:
+        before = self._rows.get(hold.task_id)
+        task = await super().finish(hold, outcome)
+        self._fenced("finish", hold, before)
+        return task
+
+    def _fenced(self, act: str, hold: Hold, row: Task | None) -> None:
+        if row is None or (row.status, row.attempt) != (TaskStatus.RUNNING, hold.attempt):
+            self.stale.append(f"a stale attempt had an effect: {act} at attempt {hold.attempt}")
+
+
+class _SeenTransaction(MemoryTransaction):
+    def __init__(self, rows: Rows) -> None:
+        super().__init__(rows)
+        self.queue: _SeenQueue = _SeenQueue(rows)
+
+
+class Rack:
+    """The store's own machine: never fails, its clock is the true one, every commit is looked at.
+
+    A transaction's body must not wait: it runs in one turn of the loop, so that a node crashes
+    or freezes before it or after it.
+    """
+
+    def __init__(
+        self, loop: SimulatedLoop, clock: Clock, journal: Journal, rules: RowRules
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._journal = journal
+        self._rules = rules
+        self.state = State()
+
+    @contextmanager
+    def write(self) -> Iterator[MemoryTransaction]:
+        """A transaction that commits at the end of the block."""
+        before, turn = self.state, self._loop.turns
+        state = before.copy()
+        transaction = _SeenTransaction(Rows(state=state, clock=self._clock))
+        yield transaction
+        self._journal.require(turn == self._loop.turns, "a transaction waits for something else")
+        self.state = state
+        for rule in transaction.queue.stale:
+            self._journal.broke(rule)
+        for task_id, task in state.tasks.items():
+            old = before.tasks.get(task_id)
+            if task is not old:
+                self._rules.changed(old, task, self._clock.now())
+
+    def read(self) -> MemoryTransaction:
+        """The committed rows."""
+        return MemoryTransaction(Rows(state=self.state.sealed(), clock=self._clock))
+
+    def task(self, task_id: TaskId) -> Task | None:
+        """A row as it is now."""
+        return self.state.tasks.get(task_id)
+
+
+class Line:
+    """The way from one node to the store, which the weather makes worse for a while."""
+
+    def __init__(self, dice: Random) -> None:
+        self._dice = dice
+        self.refuses = 0.0
+        self.forgets = 0.0
+        self.slow_s = 0.0
+
+    async def travel(self) -> None:
+        """Be under way."""
+        await asyncio.sleep(0.001 + (0.004 + self.slow_s) * self._dice.random())
+
+    @property
+    def is_refused(self) -> bool:
+        return self.refuses > 0 and self._dice.random() < self.refuses
+
+    @property
+    def is_forgotten(self) -> bool:
+        return self.forgets > 0 and self._dice.random() < self.forgets
+
+
+class NodeTransactions:
+    """The store as one node reaches it."""
+
+    def __init__(
+        self, rack: Rack, line: Line, node: Node, journal: Journal, troubles: Troubles
+    ) -> None:
+        self._rack = rack
+        self._line = line
+        self._node = node
+        self._journal = journal
+        self._troubles = troubles
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[MemoryTransaction]:
+        await self._there()
+        with self._rack.write() as transaction:
+            yield transaction
+        forgotten = self._line.is_forgotten
+        await self._line.travel()
+        if forgotten:
+            raise self._failed("unanswered", "The store's answer was lost.")
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[MemoryTransaction]:
+        await self._there()
+        yield self._rack.read()
+
+    async def _there(self) -> None:
+        if self._line.slow_s:
+            self._troubles.befell(self._node.name)
+        await self._line.travel()
+        if self._line.is_refused:
+            raise self._failed("refused", "The store refused the connection.")
+
+    def _failed(self, what: str, message: str) -> StorageUnavailable:
+        self._troubles.befell(self._node.name)
+        self._journal.note(what, self._node.name)
+        return StorageUnavailable(message)
