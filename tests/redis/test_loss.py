@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from redis.asyncio import Redis as Client
 
-from adapters.redis.connections import ANSWER_S, RedisUrlInvalid
+from adapters.redis.connections import ANSWER_S, CONNECTIONS, RedisUrlInvalid
 from adapters.redis.link import HEARTBEAT_S, LONGEST_PAUSE_S, RedisLink, RedisUnavailable
 from adapters.system import SystemChance
 from domain.model.health import Finding, HealthState
@@ -176,6 +176,18 @@ async def test_operations_that_are_given_up_take_no_connection_along(lone: Side)
     pool = lone.link._pool
     assert not pool._in_use_connections
     assert await lone.cache.get("a") is None
+    assert lone.link.here
+
+
+async def test_too_many_at_once_are_served_without_redis_and_do_not_make_it_lost(
+    lone: Side,
+) -> None:
+    for _ in range(CONNECTIONS):
+        await lone.link._places.acquire()
+    begun = time.monotonic()
+    taken = await asyncio.gather(*(lone.limits.take("a", RATE) for _ in range(100)))
+    assert time.monotonic() - begun < ANSWER_S + BUSY_S
+    assert sum(each.allowed for each in taken) == 2
     assert lone.link.here
 
 

@@ -2,18 +2,24 @@
 
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from statistics import median
 
 import pytest
 
 from tests.real.kept import free_port
 from tests.real.redis import Redis, redis
 from tests.system.conftest import Make
+from tests.system.crew import Crew
 from tests.system.running import System, eventually
 
 pytestmark = pytest.mark.services
 
 SOON_S = 3.0
 # The promise is a second or two; a busy machine gets one more.
+POLL_S = 1.0
+# A worker that nobody wakes looks as often: it would wait for half of that in the mean.
 REFUSED_S = 30.0
 
 
@@ -36,6 +42,12 @@ def _refused(system: System) -> str:
     assert ended.returncode == 1
     said = ended.stderr.decode()
     return next(line for line in said.splitlines() if line.startswith("error: "))
+
+
+def _waited(task: dict[str, str]) -> float:
+    """Seconds from a task's submission to its start."""
+    created, started = (datetime.fromisoformat(task[name]) for name in ("created_at", "started_at"))
+    return (started - created).total_seconds()
 
 
 def _cache(system: System) -> dict[str, str]:
@@ -98,6 +110,24 @@ def test_a_lost_redis_is_told_and_missed_by_nobody_and_is_back_by_itself(
     assert system.get("/api/v1/cache/stats")["backend"] == "redis"
     assert server.password not in system.log
     assert system.end() == 0
+
+
+def test_a_submitted_task_wakes_a_worker_in_another_process(
+    make: Make, server: Redis, tmp_path: Path
+) -> None:
+    crew = Crew(tmp_path, make, redis_url=server.url, worker_concurrency="1")
+    try:
+        crew.system.start()
+        crew.system.until_ready("ledger")
+        crew.submit("busy", 60)
+        eventually(lambda: crew.caller_of("busy") == "serve")
+        crew.working()
+        crew.system.finished(crew.submit("first"))
+        waits = [_waited(crew.system.finished(crew.submit(f"{n}"))) for n in range(15)]
+        assert crew.caller_of("14") == "work-1"
+        assert median(waits) < POLL_S / 4, waits
+    finally:
+        crew.close()
 
 
 def test_systems_share_the_limits_of_a_caller(make: Make, server: Redis) -> None:

@@ -19,9 +19,9 @@ from redis.maint_notifications import MaintNotificationsConfig
 from domain.errors import Invalid
 
 ANSWER_S = 1.0
-# For one operation, with making a connection where none is free; a frozen server costs this much.
+# For one operation, with making a connection where none is open; a frozen server costs this much.
 CONNECTIONS = 16
-# Operations wait for a free one within their second.
+# Operations wait for one of these as long at most.
 OPTIONS: Mapping[str, Any] = MappingProxyType(
     {
         "protocol": 2,

@@ -150,9 +150,24 @@ class RedisLink:
     async def _bounded(self, act: Callable[[], Awaitable[Any]]) -> Any:
         if not self.here:
             raise Away
-        spell = self._spell
         try:
-            async with asyncio.timeout(ANSWER_S), self._places:
+            async with asyncio.timeout(ANSWER_S):
+                await self._places.acquire()
+        except TimeoutError:
+            # Too many ask at once; that says nothing about Redis.
+            raise Away from None
+        try:
+            return await self._answer(act)
+        finally:
+            self._places.release()
+
+    async def _answer(self, act: Callable[[], Awaitable[Any]]) -> Any:
+        spell = self._spell
+        if not self.here:
+            # It was lost during the wait for a connection.
+            raise Away
+        try:
+            async with asyncio.timeout(ANSWER_S):
                 return await act()
         except NoScriptError:
             raise

@@ -1,7 +1,7 @@
 """The command line as an HTTP client of a running system."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -18,9 +18,9 @@ TIMEOUT_S = 30.0
 # Every answer but a tool's and a stream's comes at once.
 KEEP_ALIVE_MISSED_S = 45.0
 # The system writes to a silent stream every 15 seconds.
-AWAY_S = 60.0
+RECONNECTS = 5
 RECONNECT_PAUSE_S = 1.0
-# A stopping system drains for some seconds, and a start takes some more.
+# Together they outlast a restart.
 PAGE = 200
 UNAUTHORIZED = 401
 SERVICE_UNAVAILABLE = 503
@@ -108,41 +108,34 @@ class Client:
             if cursor is None:
                 return {**answer, noun: items}
 
-    def follow(
-        self, method: str, path: str, body: Any = None, away: Callable[[], None] = lambda: None
-    ) -> Iterator[Event]:
+    def follow(self, method: str, path: str, body: Any = None) -> Iterator[Event]:
         """A task's events up to its last one; a stream that breaks off is taken up again.
 
         Where to take it up is known from the first event, or is `path` itself for a GET. Text
-        may come a second time then: its `offset` says what is known already. `away` is called
-        once each time that the system does not answer; after AWAY_S without it NoAnswer is raised.
+        may come a second time then: its `offset` says what is known already.
         """
         resume = path if method == "GET" else None
-        last_id, until, again = None, None, False
+        last_id, left = None, RECONNECTS
         while True:
             try:
                 for event in self._stream(method, path, body, last_id):
-                    last_id = event.id
+                    last_id, left = event.id, RECONNECTS
                     if event.kind == "start":
                         resume = f"/api/v1/tasks/{segment(event.data['task_id'])}/events"
                     if event.kind == "shutdown":
                         break
-                    until, again = None, False
                     yield event
                 else:
                     return
             except (NoAnswer, Busy):
-                if resume is None or (until is not None and time.monotonic() > until):
+                if resume is None or not left:
                     raise
-            if resume is None:
+            if resume is None or not left:
                 raise NoAnswer(f"The system at {self._url} stopped before it began.")
             method, path, body = "GET", resume, None
-            if again and until is None:
-                until = time.monotonic() + AWAY_S
-                away()
-            if again:
+            if left < RECONNECTS:
                 time.sleep(RECONNECT_PAUSE_S)
-            again = True
+            left -= 1
 
     def status_of(self, path: str, query: Mapping[str, Any] | None = None) -> tuple[int, str, Any]:
         """Status, media type and JSON (None for other types) of an answer, whatever it says.

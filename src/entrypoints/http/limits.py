@@ -41,11 +41,12 @@ class RouteLimits:
             if most
         }
 
-    async def count(self, scope: Scope, quota: Quota) -> None:
+    def rate_of(self, quota: Quota) -> Rate | None:
+        """None where there is no limit."""
+        return self._rates.get(quota)
+
+    async def count(self, scope: Scope, quota: Quota, rate: Rate) -> None:
         """Count a request. Raises TooManyRequests; a request that is refused does not count."""
-        rate = self._rates.get(quota)
-        if rate is None:
-            return
         taken = await self._limits.take(f"{quota}:{caller_of(scope).id}", rate)
         scope["state"]["fields"] += _fields(quota, rate, taken)
         if not taken.allowed:
@@ -58,8 +59,9 @@ class RouteLimits:
 
 async def counted_caller(scope: Scope, quota: Quota) -> Caller:
     """Who asks, once the request is counted. Raises TooManyRequests."""
-    limits: RouteLimits = scope["litestar_app"].state.limits
-    await limits.count(scope, quota)
+    limits: RouteLimits = scope["litestar_app"].state["limits"]
+    if (rate := limits.rate_of(quota)) is not None:
+        await limits.count(scope, quota, rate)
     return caller_of(scope)
 
 
