@@ -81,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
         self.close_connection = True
 
-    do_GET = do_POST = do_DELETE = _serve  # noqa: N815 - the base class looks for these
+    do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815 - the base class looks for these
 
     def log_message(self, *args: object) -> None:
         """Say nothing."""

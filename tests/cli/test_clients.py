@@ -216,6 +216,7 @@ def test_tasks_are_listed_and_shown(command: Command, system: System) -> None:
 
     assert "t1" in command("tasks", "list", "--status", "queued", "--limit", "3").out
     assert system.asked[0].target == "/api/v1/tasks?status=queued&limit=3"
+    system.lay("GET /api/v1/tasks/t1/history", page("events"))
     assert "status      queued" in command("tasks", "show", "t1").out
     assert json.loads(command("tasks", "cancel", "t1", "--json").out) == TASK
 
@@ -273,3 +274,42 @@ def test_who_lacks_the_key_learns_where_commands_take_it_from(
     assert ran.err == (
         "error: Key missing: This needs a key. Commands take the key from SUTAZAI_API_KEY.\n"
     )
+
+
+SCHEDULE = {"schedule_id": "s1", "name": "nightly", "cron": "0 3 * * *", "enabled": True}
+
+
+def test_work_is_scheduled(command: Command, system: System) -> None:
+    system.lay("POST /api/v1/schedules", as_json(SCHEDULE, 201))
+
+    ran = command(
+        *("schedules", "add", "tool", "nightly", "0 3 * * *", "files", "read", "path=x"),
+        *("--timezone", "Europe/Berlin", "--priority", "3"),
+    )
+    command("schedules", "add", "agent", "n", "* * * * *", "a", "do it", "--conversation", "c")
+
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "schedule_id  s1")
+    tool, agent = (asked.body for asked in system.asked)
+    assert tool == {
+        "name": "nightly",
+        "cron": "0 3 * * *",
+        "timezone": "Europe/Berlin",
+        "task_type": "tool",
+        "payload": {"server": "files", "tool": "read", "arguments": {"path": "x"}},
+        "priority": 3,
+    }
+    assert agent["payload"] == {"agent": "a", "message": "do it", "conversation_id": "c"}
+
+
+def test_schedules_are_listed_paused_resumed_and_removed(command: Command, system: System) -> None:
+    system.lay("GET /api/v1/schedules", page("schedules", SCHEDULE))
+    system.lay("GET /api/v1/schedules/s1", as_json(SCHEDULE))
+    system.lay("PATCH /api/v1/schedules/s1", as_json(SCHEDULE))
+    system.lay("DELETE /api/v1/schedules/s1", Answer(204, "application/json", b""))
+
+    assert "0 3 * * *" in command("schedules", "list").out
+    assert json.loads(command("schedules", "show", "s1", "--json").out) == SCHEDULE
+    for act, enabled in (("pause", False), ("resume", True)):
+        assert command("schedules", act, "s1").code == 0
+        assert system.asked[-1].body == {"enabled": enabled}
+    assert command("schedules", "remove", "s1").out == "Removed s1.\n"

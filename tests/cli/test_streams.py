@@ -91,16 +91,22 @@ def test_a_broken_stream_is_taken_up_and_no_text_is_shown_twice(
 
 
 def test_a_new_attempt_says_its_text_anew(command: Command, system: System) -> None:
-    system.lay(CHAT, stream(START, text("Hal", 0, 2), ("retry", 3, {}), START, text("Hi", 0), DONE))
+    retry = ("retry", 3, {"delay_s": 2.0, "reason": "No."})
+    again = ("start", 4, {"task_id": "t1", "attempt": 2})
+    system.lay(CHAT, stream(START, text("Hal", 0, 2), retry, again, text("Hi", 0), DONE))
 
-    assert command("chat", "Hello").out == "Hal\nHi\n"
+    ran = command("chat", "Hello")
+
+    assert ran.out == "Hal\nHi\n"
+    assert ran.err == "the attempt failed and is made again in 2 s: No.\nattempt 2\n"
 
 
 def test_a_task_is_watched_to_its_end(command: Command, system: System) -> None:
     system.lay(EVENTS, stream(START, ("progress", 2, {"progress": 1, "message": "half"}), DONE))
     system.lay("GET /api/v1/tasks/t1", as_json(SUCCEEDED))
 
-    assert command("tasks", "watch", "t1") == (0, "r\n", ".. 1 half\nt1: succeeded\n")
+    said = "attempt 1\n.. 1 half\nt1: succeeded\n"
+    assert command("tasks", "watch", "t1") == (0, "r\n", said)
 
 
 def test_a_watched_task_that_fails_fails_the_command(command: Command, system: System) -> None:
@@ -111,6 +117,7 @@ def test_a_watched_task_that_fails_fails_the_command(command: Command, system: S
 
 
 def test_events_for_programs_are_one_a_line(command: Command, system: System) -> None:
+    system.lay("GET /api/v1/tasks/t1", as_json(SUCCEEDED))
     system.lay(EVENTS, stream(START, DONE))
 
     ran = command("tasks", "watch", "t1", "--json")

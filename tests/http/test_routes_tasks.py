@@ -92,6 +92,25 @@ async def test_other_work_is_refused(world: World, body: dict[str, object]) -> N
     assert (await world.client.post(TASKS, json=body)).status_code == 422
 
 
+async def test_what_happened_in_a_task_is_read_in_parts(world: World) -> None:
+    task_id = await submitted(world, "echo")
+    await finished(world, task_id)
+
+    path = f"{TASKS}/{task_id}/history"
+    every = (await world.client.get(path)).json()
+    first = (await world.client.get(path, params={"limit": 2})).json()
+    rest = (await world.client.get(path, params={"cursor": first["next_cursor"]})).json()
+
+    kinds = ["start", "tool_call", "tool_result", "done"]
+    assert [(event["id"], event["event"]) for event in every["events"]] == list(enumerate(kinds, 1))
+    assert {event["attempt"] for event in every["events"]} == {1}
+    assert every["next_cursor"] is None
+    assert every["events"][1]["data"]["tool"] == "echo"
+    assert first["events"] + rest["events"] == every["events"]
+    assert (await world.client.get(path, params={"cursor": "x"})).status_code == 400
+    assert (await world.client.get(f"{TASKS}/nobody/history")).status_code == 404
+
+
 async def test_unknown_tasks_have_no_events(world: World) -> None:
     assert (await world.client.get(f"{TASKS}/nobody/events")).status_code == 404
     assert (await world.client.get(f"{TASKS}/nobody")).status_code == 404

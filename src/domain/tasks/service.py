@@ -22,6 +22,7 @@ from domain.model.tasks import (
     Fire,
     Payload,
     Task,
+    TaskEvent,
     TaskId,
     TaskNotFound,
     TaskStatus,
@@ -149,6 +150,14 @@ class TaskService:
         messages = finished_steps(await events_of(transaction, task.task_id))
         entries = tuple((MessageId(self._chance.new_id()), message) for message in messages)
         await transaction.conversations.append(task.conversation_id, task.task_id, entries)
+
+    async def history(
+        self, caller: Caller, task_id: TaskId, after: int, limit: int
+    ) -> tuple[TaskEvent, ...]:
+        """What is recorded of a task behind the event `after`, in order. Raises TaskNotFound."""
+        await self.get(caller, task_id)
+        async with self._transactions.read() as transaction:
+            return await transaction.tasks.events(task_id, after, limit)
 
     async def follow(
         self, caller: Caller, task_id: TaskId, after: int = 0

@@ -50,9 +50,9 @@ def _body(context: Context, message: str, conversation: str | None) -> dict[str,
 
 def _say(context: Context, client: Client, body: dict[str, Any]) -> str | None:
     """Send a message and show the answer; the conversation's id, None where there is no answer."""
-    follower = Follower(context.terminal)
+    follower = Follower(context.terminal, chat=True)
     try:
-        last = follower.show_all(client.follow("POST", "/api/v1/chat/stream", body))
+        last = follower.show_all(client.follow("POST", "/api/v1/chat/stream", body, follower.away))
     except KeyboardInterrupt:
         if follower.task_id:
             context.terminal.complain(

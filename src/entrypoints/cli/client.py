@@ -1,7 +1,7 @@
 """The command line as an HTTP client of a running system."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -18,9 +18,9 @@ TIMEOUT_S = 30.0
 # Every answer but a tool's and a stream's comes at once.
 KEEP_ALIVE_MISSED_S = 45.0
 # The system writes to a silent stream every 15 seconds.
-RECONNECTS = 5
+AWAY_S = 60.0
 RECONNECT_PAUSE_S = 1.0
-# Together they outlast a restart.
+# A stopping system drains for some seconds, and a start takes some more.
 PAGE = 200
 UNAUTHORIZED = 401
 SERVICE_UNAVAILABLE = 503
@@ -108,34 +108,41 @@ class Client:
             if cursor is None:
                 return {**answer, noun: items}
 
-    def follow(self, method: str, path: str, body: Any = None) -> Iterator[Event]:
+    def follow(
+        self, method: str, path: str, body: Any = None, away: Callable[[], None] = lambda: None
+    ) -> Iterator[Event]:
         """A task's events up to its last one; a stream that breaks off is taken up again.
 
         Where to take it up is known from the first event, or is `path` itself for a GET. Text
-        may come a second time then: its `offset` says what is known already.
+        may come a second time then: its `offset` says what is known already. `away` is called
+        once each time that the system does not answer; after AWAY_S without it NoAnswer is raised.
         """
         resume = path if method == "GET" else None
-        last_id, left = None, RECONNECTS
+        last_id, until, again = None, None, False
         while True:
             try:
                 for event in self._stream(method, path, body, last_id):
-                    last_id, left = event.id, RECONNECTS
+                    last_id = event.id
                     if event.kind == "start":
                         resume = f"/api/v1/tasks/{segment(event.data['task_id'])}/events"
                     if event.kind == "shutdown":
                         break
+                    until, again = None, False
                     yield event
                 else:
                     return
             except (NoAnswer, Busy):
-                if resume is None or not left:
+                if resume is None or (until is not None and time.monotonic() > until):
                     raise
-            if resume is None or not left:
+            if resume is None:
                 raise NoAnswer(f"The system at {self._url} stopped before it began.")
             method, path, body = "GET", resume, None
-            if left < RECONNECTS:
+            if again and until is None:
+                until = time.monotonic() + AWAY_S
+                away()
+            if again:
                 time.sleep(RECONNECT_PAUSE_S)
-            left -= 1
+            again = True
 
     def status_of(self, path: str, query: Mapping[str, Any] | None = None) -> tuple[int, str, Any]:
         """Status, media type and JSON (None for other types) of an answer, whatever it says.

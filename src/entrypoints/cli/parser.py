@@ -28,13 +28,21 @@ CLIENT: Options = {
     "url": {"help": "address of the system (or SUTAZAI_URL; http://127.0.0.1:10010)"},
     **JSON,
 }
-SUBMIT: Options = {
+TERMS: Options = {
     "priority": {"type": int, "help": "higher first"},
-    "run_at": {"metavar": "TIME", "help": "not before this time (RFC 3339)"},
     "deadline_s": {"type": float, "metavar": "S", "help": "seconds until it is given up"},
     "max_attempts": {"type": int, "metavar": "N", "help": "how often it may be tried"},
+}
+SUBMIT: Options = {
+    **TERMS,
+    "run_at": {"metavar": "TIME", "help": "not before this time (RFC 3339)"},
     "key": {"help": "your own name for it: submitted twice under it, it is kept once"},
     "wait": {"action": "store_true", "help": "follow it to its end"},
+    **CLIENT,
+}
+SCHEDULE: Options = {
+    "timezone": {"metavar": "ZONE", "help": "IANA name of a time zone (UTC)"},
+    **TERMS,
     **CLIENT,
 }
 CALL = "SERVER__TOOL or SERVER TOOL, then one JSON object or key=value words"
@@ -65,6 +73,7 @@ def parser_of() -> argparse.ArgumentParser:
     _agents(commands.group("agents", "agents"))
     _chat(commands)
     _tasks(commands.group("tasks", "durable work"))
+    _schedules(commands.group("schedules", "work at the times of a cron expression"))
     checking = commands.add(
         "check", "read every endpoint and judge the answers", _ask("check", "check"), CLIENT
     )
@@ -146,6 +155,28 @@ def _tasks(tasks: Commands) -> None:
     tool.add_argument("words", nargs="+", metavar="WORD", help=CALL)
     agent = submit.add("agent", "submit an agent's turn", _ask("tasks", "submit_agent"), SUBMIT)
     agent.add_argument("--conversation", metavar="ID", help="go on with this conversation")
+    agent.add_argument("agent")
+    agent.add_argument("message")
+
+
+def _schedules(schedules: Commands) -> None:
+    schedules.add("list", "list schedules", _ask("schedules", "list_schedules"), CLIENT)
+    for act, about in (
+        ("show", "show a schedule"),
+        ("remove", "take a schedule away; its tasks stay"),
+        ("pause", "let a schedule rest"),
+        ("resume", "let a schedule fire again, from now on"),
+    ):
+        run = _ask("schedules", "steer" if act in {"pause", "resume"} else act)
+        schedules.add(act, about, run, CLIENT).add_argument("schedule")
+    add = schedules.group("add", "add a schedule")
+    tool = add.add("tool", "schedule a tool call", _ask("schedules", "add_tool"), SCHEDULE)
+    agent = add.add("agent", "schedule an agent's turn", _ask("schedules", "add_agent"), SCHEDULE)
+    agent.add_argument("--conversation", metavar="ID", help="go on with this conversation")
+    for parser in (tool, agent):
+        parser.add_argument("name", help="what people call it")
+        parser.add_argument("cron", help="five fields in quotes, such as '0 3 * * *'")
+    tool.add_argument("words", nargs="+", metavar="WORD", help=CALL)
     agent.add_argument("agent")
     agent.add_argument("message")
 

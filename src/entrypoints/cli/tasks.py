@@ -1,13 +1,16 @@
 """`sutazai tasks`: durable work."""
 
+from functools import partial
 from typing import Any
 
+from entrypoints.cli import timeline
 from entrypoints.cli.arguments import tool_call
 from entrypoints.cli.client import Client, segment
 from entrypoints.cli.context import DONE, FAILED, Context, WrongUsage
-from entrypoints.cli.follow import Follower
+from entrypoints.cli.follow import AWAY
 from entrypoints.cli.mcp import shown
 from entrypoints.cli.terminal import fields
+from entrypoints.cli.watch import ending, watched
 
 TASKS = "/api/v1/tasks"
 FINISHED_BADLY = frozenset({"failed", "cancelled"})
@@ -27,8 +30,23 @@ def list_tasks(context: Context, client: Client) -> int:
 
 
 def show(context: Context, client: Client) -> int:
-    """One task."""
-    return _told(context, client.ask("GET", f"{TASKS}/{segment(context.args.task)}"))
+    """One task with its attempts and all that happened in it."""
+    path = f"{TASKS}/{segment(context.args.task)}"
+    task = client.ask("GET", path)
+    events = client.pages(f"{path}/history", "events")["events"]
+    if context.json:
+        context.terminal.json({**task, "events": events})
+        return DONE
+    fields(context.terminal, task)
+    if events:
+        context.terminal.say()
+        tried = ("ATTEMPT", "STARTED", "TOOK", "HOW IT WENT")
+        context.terminal.table(tried, timeline.attempts(events))
+        context.terminal.say()
+        began = task.get("started_at") or task["created_at"]
+        happened = ("ATTEMPT", "AFTER", "WHAT HAPPENED")
+        context.terminal.table(happened, timeline.moments(events, began))
+    return DONE
 
 
 def submit_tool(context: Context, client: Client) -> int:
@@ -88,21 +106,22 @@ def watch(context: Context, client: Client) -> int:
     """Follow a task to its end."""
     if not context.json:
         return _watched(context, client, context.args.task)
+    path = f"{TASKS}/{segment(context.args.task)}"
+    client.ask("GET", path)  # where nothing answers at all, say so at once
     last = None
-    for last in client.follow("GET", f"{TASKS}/{segment(context.args.task)}/events"):
+    away = partial(context.terminal.complain, AWAY)
+    for last in client.follow("GET", f"{path}/events", away=away):
         context.terminal.json_line({"event": last.kind, **last.data})
     return DONE if last is not None and last.kind == "done" else FAILED
 
 
 def _watched(context: Context, client: Client, task_id: str) -> int:
-    path = f"{TASKS}/{segment(task_id)}"
-    Follower(context.terminal).show_all(client.follow("GET", f"{path}/events"))
-    task = client.ask("GET", path)
+    task = watched(context.terminal, client, task_id)
     result = task.get("result")
     if isinstance(result, dict) and "content" in result:
         for text in shown(result):
             context.terminal.say(text)
-    context.terminal.complain(f"{task_id}: {task['status']}")
+    context.terminal.complain(ending(task))
     return DONE if task["status"] == "succeeded" else FAILED
 
 

@@ -14,6 +14,7 @@ from domain.model.conversations import ConversationId
 from domain.model.pages import PageQuery
 from domain.model.tasks import (
     AgentPayload,
+    EventKind,
     Payload,
     Task,
     TaskError,
@@ -140,6 +141,23 @@ class TaskList(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
+class EventAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened in a task. `id` counts from 1 and is the one of the stream."""
+
+    id: int
+    attempt: int
+    event: EventKind
+    at: datetime
+    data: dict[str, Any]
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of what happened in a task, in its order."""
+
+    events: tuple[EventAnswer, ...]
+    next_cursor: str | None
+
+
 def _answer(task: Task) -> TaskAnswer:
     payload: dict[str, Any] = msgspec.to_builtins(task.payload)
     inner = {"type", "interactive"}
@@ -216,6 +234,30 @@ async def cancel_task(tasks: Service[TaskService], scope: Scope, task_id: Id) ->
     return _answer(await tasks.cancel(caller_of(scope), TaskId(task_id)))
 
 
+@get("/{task_id:str}/history")
+async def task_history(
+    tasks: Service[TaskService],
+    scope: Scope,
+    task_id: Id,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> History:
+    """What happened in a task so far, with the attempt and the time of each event."""
+    after = _event_id("cursor", cursor or "0")
+    found = await tasks.history(caller_of(scope), TaskId(task_id), after, limit + 1)
+    events = tuple(
+        EventAnswer(
+            id=event.seq,
+            attempt=event.attempt,
+            event=event.kind,
+            at=event.at,
+            data=dict(event.data),
+        )
+        for event in found[:limit]
+    )
+    return History(events=events, next_cursor=str(events[-1].id) if len(found) > limit else None)
+
+
 @get(
     "/{task_id:str}/events",
     media_type=MEDIA_TYPE,
@@ -229,17 +271,20 @@ async def follow_task(
     last_event_id: Annotated[str, HeaderParameter(name="Last-Event-ID")] = "0",
 ) -> EventStream:
     """A task's events as they come, after the one named by Last-Event-ID."""
-    if not (last_event_id.isascii() and last_event_id.isdigit()) or (
-        len(last_event_id) > MOST_DIGITS
-    ):
-        raise ParameterInvalid("Last-Event-ID is an event's id: a whole number.")
+    after = _event_id("Last-Event-ID", last_event_id)
     task = await tasks.get(caller_of(scope), TaskId(task_id))
-    events = tasks.follow(caller_of(scope), task.task_id, int(last_event_id))
+    events = tasks.follow(caller_of(scope), task.task_id, after)
     return EventStream(task.task_id, events, draining)
+
+
+def _event_id(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > MOST_DIGITS:
+        raise ParameterInvalid(f"{name} is an event's id: a whole number.")
+    return int(text)
 
 
 ROUTES = Router(
     "/tasks",
-    route_handlers=[submit_task, list_tasks, get_task, cancel_task, follow_task],
+    route_handlers=[submit_task, list_tasks, get_task, cancel_task, task_history, follow_task],
     tags=["tasks"],
 )
