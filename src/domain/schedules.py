@@ -171,6 +171,8 @@ class ScheduleService:
         """
         async with self._transactions.read() as transaction:
             due = await transaction.schedules.due(BATCH)
+            if not due:
+                return 0
             now = await transaction.schedules.now()
         fired = [schedule for schedule in due if await self._fire(schedule, now)]
         if fired:
