@@ -2,23 +2,20 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from enum import StrEnum
 
 import msgspec
 
 from domain.agents import Models
+from domain.breaker_views import BreakerView, Kind, model_breaker, server_breaker
 from domain.errors import NotFound
 from domain.health import HealthService
-from domain.model.breakers import Breaker, BreakerState
+from domain.model.breakers import BreakerState
 from domain.model.callers import Caller, Scope
 from domain.model.health import HealthState, PartHealth
 from domain.model.servers import (
-    BROKEN,
     HEALTHY,
     SERVING,
     Remote,
-    ServerName,
-    ServerRecord,
     ServerState,
 )
 from domain.model_guard import GuardedModel
@@ -38,29 +35,7 @@ class BreakerNotFound(NotFound):
     """No breaker has this name, or more than one has."""
 
 
-class Kind(StrEnum):
-    """What answers."""
-
-    SERVER = "server"
-    MODEL = "model"
-    DATABASE = "database"
-    CACHE = "cache"
-    ENGINE = "engine"
-
-
 _PARTS = {"database": Kind.DATABASE, "cache": Kind.CACHE, "docker": Kind.ENGINE}
-
-
-class BreakerView(msgspec.Struct, frozen=True, kw_only=True):
-    """A breaker as it is now; `name` is `server:NAME` or `model:NAME`."""
-
-    name: str
-    kind: Kind
-    state: BreakerState
-    since: datetime
-    reason: str
-    failures: int
-    retry_at: datetime | None
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,38 +72,6 @@ class MeshStatus(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: datetime
 
 
-def server_breaker(record: ServerRecord) -> BreakerView:
-    """A server's breaker is its supervision: open while it waits, half open while it tries."""
-    state, failure = BreakerState.CLOSED, record.last_failure
-    if record.state in BROKEN:
-        state = BreakerState.OPEN
-    elif record.state is ServerState.STARTING and failure and record.reason == failure.message:
-        # Other starts follow a rest or a wish, whatever failed before.
-        state = BreakerState.HALF_OPEN
-    return BreakerView(
-        name=f"{Kind.SERVER}:{record.spec.name}",
-        kind=Kind.SERVER,
-        state=state,
-        since=record.since,
-        reason="" if state is BreakerState.CLOSED else record.reason,
-        failures=record.failures,
-        retry_at=record.retry_at,
-    )
-
-
-def model_breaker(name: str, breaker: Breaker) -> BreakerView:
-    """A model's breaker is timed."""
-    return BreakerView(
-        name=f"{Kind.MODEL}:{name}",
-        kind=Kind.MODEL,
-        state=breaker.state,
-        since=breaker.since,
-        reason=breaker.reason,
-        failures=breaker.failures,
-        retry_at=breaker.retry_at,
-    )
-
-
 class MeshService:
     """Reads records, gates, sessions, breakers and the health report; keeps nothing itself."""
 
@@ -159,8 +102,7 @@ class MeshService:
         caller.require(Scope.ADMIN)
         kind, plain = self._found(name)
         if kind is Kind.SERVER:
-            if any(each.record.state in BROKEN for each in self._mcp.members()[ServerName(plain)]):
-                await self._mcp.start_server(caller, plain)
+            self._mcp.reset_breaker(caller, plain)
             return server_breaker(self._mcp.record(plain))
         guard = self._guards()[plain]
         guard.reset()
@@ -232,16 +174,17 @@ class MeshService:
 def _server_instance(name: str, member: Member) -> Instance:
     record = member.record
     behind = f"process {record.pid}" if record.pid is not None else ""
+    breaker = server_breaker(record).state
     return Instance(
         name=name,
         kind=Kind.SERVER,
         member=member.label,
         instance="remote" if isinstance(record.spec.recipe, Remote) else behind,
         state=record.state.value,
-        weight=int(record.state in _TAKING_CALLS),
+        weight=int(record.state in _TAKING_CALLS and breaker is not BreakerState.OPEN),
         in_flight=member.traffic.in_flight if member.traffic is not None else 0,
         latency_ms=_rounded(member.latency_ms),
-        breaker=server_breaker(record).state,
+        breaker=breaker,
         reason=record.reason,
         since=record.since,
     )

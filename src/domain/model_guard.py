@@ -14,8 +14,7 @@ from domain.ports.models import (
     ModelUnavailable,
 )
 from domain.ports.system import Clock
-
-_USUAL = BreakerPolicy()
+from domain.timed_breaker import USUAL, Spell, TimedBreaker
 
 
 class GuardedModel:
@@ -24,17 +23,21 @@ class GuardedModel:
     `latency_ms` is a moving mean over whole answers, None before the first.
     """
 
-    def __init__(self, model: LanguageModel, clock: Clock, policy: BreakerPolicy = _USUAL) -> None:
+    def __init__(self, model: LanguageModel, clock: Clock, policy: BreakerPolicy = USUAL) -> None:
         self._model = model
         self._clock = clock
-        self._spell = 0
-        self.breaker = Breaker(policy=policy, since=clock.now())
+        self._timed = TimedBreaker(clock, policy)
         self.in_flight = 0
         self.latency_ms: float | None = None
 
     @property
     def name(self) -> str:
         return self._model.name
+
+    @property
+    def breaker(self) -> Breaker:
+        """The breaker as it is now."""
+        return self._timed.now
 
     async def answer(self, request: ModelRequest) -> AsyncGenerator[ModelText | ModelAnswer, None]:
         """As the port says; while the breaker is open ModelUnavailable at once, unasked."""
@@ -47,18 +50,18 @@ class GuardedModel:
                     if isinstance(piece, ModelAnswer):
                         took_ms = (self._clock.monotonic() - begun) * 1000
                         self.latency_ms = smoothed(self.latency_ms, took_ms)
-                        self._note(spell, self.breaker.succeeded(self._clock.now()))
+                        self._timed.succeeded(spell)
                     yield piece
         except ModelUnavailable as failure:
-            self._note(spell, self.breaker.failed(self._clock.now(), failure.message))
+            self._timed.failed(spell, failure.message)
             raise
         except ModelRefused:
-            self._note(spell, self.breaker.succeeded(self._clock.now()))
+            self._timed.succeeded(spell)
             raise
         finally:
             self.in_flight -= 1
             # Whatever was noted before ended the trial; what is left is a caller who went away.
-            self._note(spell, self.breaker.abandoned(self._clock.now()))
+            self._timed.abandoned(spell)
 
     async def probe(self) -> None:
         """Past the breaker: whoever looks is to see the truth."""
@@ -66,27 +69,15 @@ class GuardedModel:
 
     def reset(self) -> None:
         """Ask it again from now on."""
-        self._spell += 1
-        self.breaker = self.breaker.succeeded(self._clock.now())
+        self._timed.reset()
 
-    def _admitted(self) -> int:
-        """The spell to which the request's outcome belongs. Raises ModelUnavailable."""
+    def _admitted(self) -> Spell:
+        """Raises ModelUnavailable."""
         try:
-            self._set(self.breaker.admitted(self._clock.now()))
+            return self._timed.admit()
         except BreakerOpen as refusal:
             raise ModelUnavailable(
                 f"The model {self.name} is not asked now. {refusal.message}",
                 retry_after=refusal.retry_after,
                 model=self.name,
             ) from refusal
-        return self._spell
-
-    def _note(self, spell: int, after: Breaker) -> None:
-        """Count an outcome; one of a request that began in an earlier spell says nothing new."""
-        if spell == self._spell:
-            self._set(after)
-
-    def _set(self, breaker: Breaker) -> None:
-        if breaker.state is not self.breaker.state:
-            self._spell += 1
-        self.breaker = breaker

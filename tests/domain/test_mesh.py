@@ -8,8 +8,9 @@ from adapters.inmemory.cache import MemoryCache
 from adapters.inmemory.model import ScriptedLanguageModel
 from adapters.inmemory.system import ManualClock
 from domain.agents import Models
+from domain.breaker_views import BreakerView, Kind
 from domain.health import CacheProbe, FixedProbe, HealthService, ModelProbe
-from domain.mesh import BreakerNotFound, BreakerView, Instance, Kind, MeshService
+from domain.mesh import BreakerNotFound, Instance, MeshService
 from domain.model.breakers import BreakerPolicy, BreakerState
 from domain.model.callers import LOCAL, Caller, CallerId, Scope, ScopeMissing
 from domain.model.health import Finding, HealthState

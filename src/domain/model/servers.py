@@ -10,6 +10,7 @@ from typing import NewType
 import msgspec
 
 from domain.errors import Conflict, NotFound, Unavailable
+from domain.model.breakers import Breaker
 from domain.model.callers import CallerId
 
 ServerName = NewType("ServerName", str)
@@ -190,7 +191,9 @@ SERVER_TRANSITIONS: Mapping[ServerState, frozenset[ServerState]] = MappingProxyT
         _S.IDLE: frozenset({_S.STARTING, _S.STOPPED}),
         _S.STARTING: frozenset({_S.READY, _S.BACKING_OFF, _S.QUARANTINED, _S.STOPPING}),
         _S.READY: frozenset({_S.DEGRADED, _S.BACKING_OFF, _S.QUARANTINED, _S.STOPPING}),
-        _S.DEGRADED: frozenset({_S.READY, _S.BACKING_OFF, _S.QUARANTINED, _S.STOPPING}),
+        _S.DEGRADED: frozenset(
+            {_S.READY, _S.DEGRADED, _S.BACKING_OFF, _S.QUARANTINED, _S.STOPPING}
+        ),
         _S.BACKING_OFF: frozenset({_S.STARTING, _S.STOPPED}),
         _S.QUARANTINED: frozenset({_S.STARTING, _S.STOPPED}),
         _S.STOPPING: frozenset({_S.STOPPED, _S.IDLE}),
@@ -224,6 +227,7 @@ class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `failures` counts failed lives in a row and falls back to 0 after a stable run;
     `restarts` counts lives after the first. `retry_at` is set while backing off or quarantined.
+    `calls` is the timed breaker before the calls of a remote server that serves.
     """
 
     spec: ServerSpec
@@ -241,3 +245,4 @@ class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
     era: Era | None = None
     protocol_version: str | None = None
+    calls: Breaker | None = None

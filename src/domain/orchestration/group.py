@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from domain.model.callers import Caller
-from domain.model.servers import ServerRecord, ServerSpec
+from domain.model.servers import BROKEN, ServerRecord, ServerSpec
 from domain.orchestration import supervision
 from domain.orchestration.joint import joined
 from domain.orchestration.life import Listed, Parts
@@ -82,6 +82,13 @@ class Group(ABC):
     @abstractmethod
     def start(self) -> None:
         """As `Runner.start`, for all instances that are to run unasked."""
+
+    def reset(self) -> None:
+        """Let calls through: instances that wait are tried at once, and breakers are closed."""
+        if any(runner.state in BROKEN for runner in self._runners()):
+            self.start()
+        for runner in self._runners():
+            runner.vitals.breaker.reset()
 
     @abstractmethod
     async def stop(self, reason: str) -> None:

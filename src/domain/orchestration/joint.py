@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 
+from domain.model.breakers import Breaker, BreakerState
 from domain.model.servers import BROKEN, SERVING, ServerRecord, ServerState, Usage
 
 _S = ServerState
@@ -13,6 +14,7 @@ _ABLE = SERVING | {_S.IDLE}
 _WELL = (_S.READY, _S.STARTING, _S.IDLE)
 _OUT = (_S.STARTING, _S.BACKING_OFF, _S.QUARANTINED, _S.STOPPING, _S.STOPPED, _S.DISABLED)
 # Both in the order in which one stands for all.
+_OPENNESS = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN)
 
 
 def joined(records: Sequence[ServerRecord], past: ServerRecord) -> ServerRecord:
@@ -35,6 +37,7 @@ def joined(records: Sequence[ServerRecord], past: ServerRecord) -> ServerRecord:
         failures=max(record.failures for record in records),
         pid=only.pid if only else None,
         usage=_together(record.usage for record in records),
+        calls=_least_open(record.calls for record in records),
     )
 
 
@@ -72,6 +75,12 @@ def _state(records: Sequence[ServerRecord]) -> tuple[ServerState, str]:
 
 def _latest(times: Iterable[datetime | None]) -> datetime | None:
     return max((at for at in times if at is not None), default=None)
+
+
+def _least_open(breakers: Iterable[Breaker | None]) -> Breaker | None:
+    """While one instance takes calls the server does."""
+    known = [breaker for breaker in breakers if breaker is not None]
+    return min(known, key=lambda breaker: _OPENNESS.index(breaker.state), default=None)
 
 
 def _together(usages: Iterable[Usage | None]) -> Usage | None:

@@ -10,6 +10,7 @@ import msgspec
 
 from domain.errors import Failure
 from domain.model.servers import Command, Era, Remote, ServerSpec, Usage
+from domain.orchestration.guarded_session import GuardedSession
 from domain.orchestration.supervision import RestartPolicy
 from domain.orchestration.vitals import QUIET_LOOK_S, Care, End, Vitals
 from domain.ports.launching import Child, Exit, Launcher
@@ -53,7 +54,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 class Life:
     """Opened once, watched, ended. `stage` says how far it came.
 
-    `era` is what is known of the server from an earlier life, None where nothing is.
+    `era` is what is known of the server from an earlier life, None where nothing is. Callers use
+    `for_callers`, the open session or what guards it.
     """
 
     def __init__(
@@ -61,11 +63,13 @@ class Life:
     ) -> None:
         self._spec = spec
         self._care = Care(spec, parts.clock, vitals)
+        self._vitals = vitals
         self._parts = parts
         self._listed = listed
         self._changed = asyncio.Event()
         self._child: Child | None = None
         self.session: McpSession | None = None
+        self.for_callers: McpSession | None = None
         self.era = era
         self.stage = "launch"
 
@@ -89,8 +93,9 @@ class Life:
         if isinstance(recipe, Remote):
             self.stage = "handshake"
             session = await self._parts.dialer.dial(recipe, self._opening(), self._on_change)
+            self.for_callers = GuardedSession(session, self._spec.name, self._vitals.breaker)
         else:
-            session = await self._open_child(recipe)
+            session = self.for_callers = await self._open_child(recipe)
         self.session = session
         self.era = session.peer.era
         self.stage = "listing"

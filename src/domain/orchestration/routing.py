@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from domain.model.servers import SERVING, Remote
 from domain.model.tasks import TaskProgress
 from domain.model.tools import CallInterrupted, CallTimedOut, PeerRefused
 from domain.orchestration.gate import Gate
@@ -88,6 +89,7 @@ class Router:
                 raise
             except SessionClosed as failure:
                 if failure.sent:
+                    runner.vitals.doubted.set()
                     await runner.out_of_service(LAST_WORDS_S)  # the reason is known a moment later
                     raise _interrupted(runner, failure) from failure
                 if not runner.coming_up:
@@ -104,4 +106,7 @@ class Router:
 def _interrupted(runner: Runner, failure: SessionClosed) -> CallInterrupted:
     record = runner.record
     name, reason = record.spec.name, record.reason or failure.message
+    if record.state in SERVING and isinstance(record.spec.recipe, Remote):
+        # Over HTTP an exchange may fail alone.
+        return CallInterrupted(f"The server {name!r} failed: {failure.message}.", server=name)
     return CallInterrupted(f"The server {name!r} ended during the call: {reason}.", server=name)

@@ -76,9 +76,8 @@ class Runner:
             return self._record
         age = timedelta(seconds=self._parts.clock.monotonic() - self.vitals.last_ok_at)
         usage = self._life.usage if self._record.state in _RUNNING else None
-        return msgspec.structs.replace(
-            self._record, last_ok=self._parts.clock.now() - age, usage=usage
-        )
+        last_ok, calls = self._parts.clock.now() - age, self.vitals.breaker.now
+        return msgspec.structs.replace(self._record, last_ok=last_ok, usage=usage, calls=calls)
 
     @property
     def _title(self) -> str:
@@ -94,7 +93,7 @@ class Runner:
         """The open session while the server serves."""
         if self._life is None or self._record.state not in SERVING:
             return None
-        return self._life.session
+        return self._life.for_callers
 
     def log_tail(self) -> tuple[str, ...]:
         """The last lines of diagnostics of the present life, or of the last one."""

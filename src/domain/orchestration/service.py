@@ -144,6 +144,11 @@ class McpService:
         group.start()
         return group.record
 
+    def reset_breaker(self, caller: Caller, name: str) -> None:
+        """Let calls through to a server that failed. Raises ServerNotFound, ServerUnusable."""
+        caller.require(Scope.ADMIN)
+        self._usable(name).reset()
+
     async def stop_server(self, caller: Caller, name: str) -> ServerRecord:
         """End a server until it is started again."""
         caller.require(Scope.ADMIN)

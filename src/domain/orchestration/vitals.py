@@ -6,11 +6,13 @@ from datetime import timedelta
 
 import msgspec
 
+from domain.model.breakers import BreakerState
 from domain.model.latency import smoothed
 from domain.model.servers import Era, ServerSpec
 from domain.model.tools import CallTimedOut, PeerRefused
 from domain.ports.mcp import McpSession, SessionClosed
 from domain.ports.system import Clock
+from domain.timed_breaker import TimedBreaker
 
 DOUBT_S = 0.8
 # After a call without an answer a sign is waited for this long: a freeze shows within a second.
@@ -34,6 +36,8 @@ class Vitals:
     """A server's signs, noted as they come.
 
     `changed` is told when it falls ill, with the reason, and with an empty text when it recovers.
+    It is `ill` while it is silent; one that gives signs is not well while its `breaker` is open,
+    which guards the calls of a remote server.
     `last_ok_at` is None until its first good answer; `latency_ms` is a moving mean over answered
     requests of callers, None before the first.
     """
@@ -41,16 +45,23 @@ class Vitals:
     def __init__(self, clock: Clock, changed: Callable[[str], None]) -> None:
         self._clock = clock
         self._changed = changed
-        self.ill = False
+        self._silence = self._failing = self._told = ""
+        self.breaker = TimedBreaker(clock, changed=self._breaker_changed)
         self.doubted = asyncio.Event()
         self.last_ok_at: float | None = None
         self.begun_at = self.last_used_at = clock.monotonic()
         self.timeouts = 0
         self.latency_ms: float | None = None
 
+    @property
+    def ill(self) -> bool:
+        """Whether it gives no sign."""
+        return bool(self._silence)
+
     def begin(self) -> None:
         """A new life has just listed its tools."""
-        self.ill = False
+        self.breaker.reset()
+        self._silence = self._failing = self._told = ""
         self.doubted.clear()
         self.begun_at = self.last_used_at = self._clock.monotonic()
         self.answered()
@@ -59,9 +70,9 @@ class Vitals:
         """It gave a good answer, to whomever."""
         self.last_ok_at = self._clock.monotonic()
         self.timeouts = 0
-        if self.ill:
-            self.ill = False
-            self._changed("")
+        if self._silence:
+            self._silence = ""
+            self._tell()
 
     def used(self, asked_at: float) -> None:
         """A caller's request, sent at `asked_at` (monotonic), was answered."""
@@ -81,9 +92,21 @@ class Vitals:
 
     def fell_ill(self, reason: str) -> None:
         """It gives no sign; told once."""
-        if not self.ill:
-            self.ill = True
-            self._changed(reason)
+        if not self._silence:
+            self._silence = reason
+            self._tell()
+
+    def _breaker_changed(self) -> None:
+        now, self._failing = self.breaker.now, ""
+        if now.state is not BreakerState.CLOSED:
+            self._failing = f"{now.failures} calls in a row failed: {now.reason}"
+        self._tell()
+
+    def _tell(self) -> None:
+        illness = self._silence or self._failing
+        if illness != self._told:
+            self._told = illness
+            self._changed(illness)
 
 
 class Care:
@@ -135,7 +158,8 @@ class Care:
         except CallTimedOut:
             return False
         except SessionClosed:
-            await asyncio.Event().wait()  # who watches the session knows why
+            await _ended_within(session, wait_s)
+            return False
         self._vitals.answered()
         return True
 
@@ -163,3 +187,13 @@ class Care:
                 return End(reason="its longest life is over", failure=False, again=True)
             else:
                 return End(reason="it was not used", failure=False)
+
+
+async def _ended_within(session: McpSession, wait_s: float) -> None:
+    """Return where the session goes on: over HTTP an answer may break off alone."""
+    try:
+        async with asyncio.timeout(wait_s):
+            await session.wait_closed()
+    except TimeoutError:
+        return
+    await asyncio.Event().wait()  # who watches the session knows why it ended

@@ -145,9 +145,11 @@ class RemoteConnector(Protocol):
     async def dial(self, recipe: Remote, opening: Opening, changed: Changed) -> McpSession:
         """Shake hands and return an open session; both eras, as `McpConnector.connect`.
 
-        The session closes by itself, with its reason, when the server cannot be reached, answers
-        with server errors, or forgets the session it gave; a slow answer does not close it.
-        A request whose connection was refused raises SessionClosed with `sent` False.
+        The session closes by itself, with its reason, when the server cannot be reached, fails in
+        a sign of life (`ping`, `server/discover`), or forgets the session it gave; a slow answer
+        does not close it, nor does a server error or a broken connection in another answer's
+        place, which is that request's SessionClosed with `sent` True. A request whose connection
+        was refused raises SessionClosed with `sent` False.
 
         Raises:
             HandshakeFailed: unreachable, refused (the message names the status, never a header),

@@ -5,7 +5,8 @@ from litestar import Router, get, post
 from litestar.params import FromPath
 from litestar.types import Scope
 
-from domain.mesh import BreakerView, Instance, MeshService, MeshStatus
+from domain.breaker_views import BreakerView
+from domain.mesh import Instance, MeshService, MeshStatus
 from entrypoints.http.requests import Service, caller_of
 
 

@@ -11,6 +11,7 @@ from domain.model.servers import Era
 from domain.model.tools import PeerRefused
 from domain.ports.mcp import SessionClosed
 from tests.mcp.remote.peers import SECRET, Exchange, ask, session_by_hand
+from tests.mcp.sessions import LONG
 
 pytestmark = pytest.mark.anyio
 ERAS = pytest.mark.parametrize("era", list(Era))
@@ -59,15 +60,50 @@ async def test_a_server_that_wants_a_pause_says_how_long(status: int) -> None:
         await asking
 
 
-FATAL: dict[str, tuple[Callable[[Exchange], None], str]] = {
+DOUBTS: dict[str, tuple[Callable[[Exchange], None], str]] = {
     "500": (lambda it: it.reply(500), "HTTP 500"),
     "503": (lambda it: it.reply(503), "HTTP 503"),
+    "cut": (Exchange.cut, "broke the connection"),
+}
+
+
+@pytest.mark.parametrize(("answer", "said"), DOUBTS.values(), ids=DOUBTS)
+async def test_a_server_that_fails_in_a_call_loses_that_call_alone(
+    answer: Callable[[Exchange], None], said: str
+) -> None:
+    async with session_by_hand() as (session, peer):
+        other, asking = ask(session), ask(session)
+        first = await peer.heard()
+        answer(await peer.heard())
+        with pytest.raises(SessionClosed, match=said) as lost:
+            await asking
+        assert lost.value.sent
+        first.answer()
+        await other
+
+
+@pytest.mark.parametrize(("answer", "said"), DOUBTS.values(), ids=DOUBTS)
+@pytest.mark.parametrize("sign", ["ping", "server/discover"])
+async def test_a_server_that_fails_in_a_sign_of_life_ends_the_session(
+    answer: Callable[[Exchange], None], said: str, sign: str
+) -> None:
+    async with session_by_hand() as (session, peer):
+        calling = ask(session)
+        await peer.heard()
+        asking = asyncio.create_task(session.request(sign, {}, timeout=LONG))
+        answer(await peer.heard(sign))
+        for request in (asking, calling):
+            with pytest.raises(SessionClosed, match=said):
+                await request
+        assert said in await session.wait_closed()
+
+
+FATAL: dict[str, tuple[Callable[[Exchange], None], str]] = {
     "401": (lambda it: it.reply(401, SECRET.encode()), "HTTP 401"),
     "404": (lambda it: it.reply(404), "HTTP 404"),
     "redirect": (lambda it: it.reply(308, headers={"Location": "/secret"}), "HTTP 308"),
     "html": (lambda it: it.reply(200, b"<html>", {"Content-Type": "text/html"}), "not MCP"),
     "garbage": (lambda it: it.reply(200, b"{"), "not MCP"),
-    "cut": (Exchange.cut, "broke the connection"),
 }
 
 

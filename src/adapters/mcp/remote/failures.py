@@ -21,10 +21,15 @@ _ENDS = frozenset({UNAUTHORIZED, NOT_FOUND, GONE})
 
 
 class Harm(StrEnum):
-    """REFUSED and LOST concern one request, LOST with an unknown effect; FATAL ends the session."""
+    """REFUSED and LOST concern one request, LOST with an unknown effect; FATAL ends the session.
+
+    DOUBT is LOST for a call, which may be too much for a server that is well otherwise; a server
+    that cannot even give a sign of life is not: there it is FATAL.
+    """
 
     REFUSED = "refused"
     LOST = "lost"
+    DOUBT = "doubt"
     FATAL = "fatal"
 
 
@@ -41,7 +46,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: timedelta | None = None
 
 
-BROKEN = Failed(reason="the server broke the connection without an answer", harm=Harm.FATAL)
+BROKEN = Failed(reason="the server broke the connection without an answer", harm=Harm.DOUBT)
 BROKEN_OFF = Failed(reason="the server's answer broke off", harm=Harm.LOST)
 UNANSWERED = Failed(reason="the server's response held no answer", harm=Harm.LOST)
 TOO_LARGE = Failed(reason="the server's answer is too large", harm=Harm.REFUSED)
@@ -67,7 +72,9 @@ def refusal(status: int, headers: Mapping[str, str], *, in_session: bool) -> Fai
         reason = f"the server takes no requests for a while (HTTP {status})"
     elif status < 400:  # noqa: PLR2004 - where the refusals begin
         reason, harm = f"{reason}, a redirection, which is not followed", Harm.FATAL
-    elif status in _ENDS or status >= SERVER_ERROR:
+    elif status >= SERVER_ERROR:
+        harm = Harm.DOUBT
+    elif status in _ENDS:
         harm = Harm.FATAL
     return Failed(reason=reason, harm=harm, status=status, retry_after=retry_after)
 

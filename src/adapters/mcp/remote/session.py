@@ -12,7 +12,7 @@ from adapters.mcp.listing import Pages
 from adapters.mcp.remote.ear import Ear
 from adapters.mcp.remote.endpoint import SESSION_HEADER, Endpoint
 from adapters.mcp.remote.events import Events
-from adapters.mcp.remote.failures import BROKEN_OFF, SERVER_ERROR, Failed, Harm
+from adapters.mcp.remote.failures import BROKEN_OFF, Failed, Harm
 from adapters.mcp.remote.mirror import Mirror
 from adapters.mcp.session import LIST_TIMEOUT_S
 from adapters.mcp.wire import (
@@ -33,6 +33,8 @@ EAR_WAIT_S = 1.0
 TELL_TIMEOUT_S = 5.0
 MAX_TELLING = 64
 # A server that asks but never reads must not fill our memory with answers.
+SIGNS = frozenset({"ping", "server/discover"})
+# What a server is asked only to see whether it lives.
 GOODBYE_S = 0.5
 # Ending a server's session is a courtesy; it forgets it by itself in the end.
 
@@ -59,8 +61,9 @@ class _Flight:
 class HttpSession:
     """Made by the connector once the peer is known.
 
-    Over HTTP an answer may break off while the server is well: that request raises SessionClosed
-    with `sent` True and the session stays open. A request that the server puts off (429, or 503
+    Over HTTP an answer may break off, or a call may be more than a server can do, while it is well
+    otherwise: that request raises SessionClosed with `sent` True and the session stays open. A
+    sign of life that fails so ends the session. A request that the server puts off (429, or 503
     with Retry-After) raises PeerRefused with its `retry_after`.
     """
 
@@ -195,7 +198,7 @@ class HttpSession:
 
     def _outcome(self, answer: Message | Failed, method: str) -> msgspec.Raw:
         if isinstance(answer, Failed):
-            raise self._failure(answer)
+            raise self._failure(answer, method)
         outcome = outcome_of(answer, self._peer.era)
         if isinstance(outcome, PeerRefused):
             if outcome.code == HEADER_MISMATCH and method == "tools/call":
@@ -204,12 +207,12 @@ class HttpSession:
             raise outcome
         return outcome
 
-    def _failure(self, failed: Failed) -> Exception:
+    def _failure(self, failed: Failed, method: str) -> Exception:
         if failed.harm is Harm.REFUSED:
             refused = PeerRefused(INTERNAL_ERROR, failed.reason)
             refused.retry_after = failed.retry_after
             return refused
-        if failed.harm is Harm.FATAL:
+        if failed.harm is Harm.FATAL or (failed.harm is Harm.DOUBT and method in SIGNS):
             self._end(failed.reason)
         return SessionClosed(f"no answer came: {failed.reason}", sent=failed.sent)
 
@@ -270,7 +273,7 @@ class HttpSession:
                 failed = await self._endpoint.tell(body, verb)
         except TimeoutError:
             return
-        if failed is not None and failed.harm is Harm.FATAL and failed.status < SERVER_ERROR:
+        if failed is not None and failed.harm is Harm.FATAL:
             self._end(failed.reason)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
