@@ -49,7 +49,7 @@ class LaunchingContract:
     def unknown(self) -> Any:
         return Command(command="no-such-command", env={"TOKEN": "s3cret"})
 
-    async def test_what_is_written_comes_back(self, launcher: Launcher, recipe: Recipe) -> None:
+    async def test_what_is_written_comes_back(self, launcher: Launcher[Any], recipe: Recipe) -> None:
         child = await launcher.launch(NAME, recipe("echo"))
         await child.stream.write(b"one\n")
         await child.stream.write(b"two\n")
@@ -57,7 +57,7 @@ class LaunchingContract:
         assert await child.end(LONG) == Exit(code=0)
 
     async def test_ten_megabytes_pass_both_ways_to_a_slow_reader(
-        self, launcher: Launcher, recipe: Recipe
+        self, launcher: Launcher[Any], recipe: Recipe
     ) -> None:
         child = await launcher.launch(NAME, recipe("echo"))
         block = bytes(range(256)) * 256
@@ -84,7 +84,7 @@ class LaunchingContract:
         await child.end(LONG)
 
     async def test_writes_of_many_tasks_stay_whole(
-        self, launcher: Launcher, recipe: Recipe
+        self, launcher: Launcher[Any], recipe: Recipe
     ) -> None:
         child = await launcher.launch(NAME, recipe("echo"))
         lines = [bytes([65 + number]) * 200_000 + b"\n" for number in range(8)]
@@ -94,7 +94,7 @@ class LaunchingContract:
         assert data.splitlines(keepends=True) == lines
         await child.end(LONG)
 
-    async def test_a_cancelled_read_loses_nothing(self, launcher: Launcher, recipe: Recipe) -> None:
+    async def test_a_cancelled_read_loses_nothing(self, launcher: Launcher[Any], recipe: Recipe) -> None:
         child = await launcher.launch(NAME, recipe("echo"))
         reading = asyncio.create_task(child.stream.read())
         await asyncio.sleep(0)
@@ -104,7 +104,7 @@ class LaunchingContract:
         await child.end(LONG)
 
     async def test_cancelled_writes_are_sent_whole_or_not_at_all(
-        self, launcher: Launcher, recipe: Recipe
+        self, launcher: Launcher[Any], recipe: Recipe
     ) -> None:
         child = await launcher.launch(NAME, recipe("echo"))
         lines = [bytes([65 + number]) * 500_000 + b"\n" for number in range(12)]
@@ -127,7 +127,7 @@ class LaunchingContract:
         await child.end(LONG)
 
     async def test_output_is_still_readable_after_the_exit(
-        self, launcher: Launcher, recipe: Recipe
+        self, launcher: Launcher[Any], recipe: Recipe
     ) -> None:
         child = await launcher.launch(NAME, recipe("leaver"))
         async with asyncio.timeout(5):
@@ -137,7 +137,7 @@ class LaunchingContract:
         assert await child.wait() == await child.end(LONG) == Exit(code=3)
 
     async def test_a_write_to_a_gone_server_says_so(
-        self, launcher: Launcher, recipe: Recipe
+        self, launcher: Launcher[Any], recipe: Recipe
     ) -> None:
         child = await launcher.launch(NAME, recipe("leaver"))
         await child.end(LONG)
@@ -145,7 +145,7 @@ class LaunchingContract:
             await child.stream.write(b"hello")
 
     async def test_a_held_up_write_fails_when_the_server_goes(
-        self, launcher: Launcher, recipe: Recipe
+        self, launcher: Launcher[Any], recipe: Recipe
     ) -> None:
         child = await launcher.launch(NAME, recipe("stayer"))
 
@@ -160,14 +160,14 @@ class LaunchingContract:
             await asyncio.wait_for(writing, 5)
 
     async def test_the_polite_signal_ends_who_ignores_the_end_of_input(
-        self, launcher: Launcher, recipe: Recipe
+        self, launcher: Launcher[Any], recipe: Recipe
     ) -> None:
         child = await launcher.launch(NAME, recipe("stayer"))
         await read_exactly(child.stream, 5)
         assert await child.end(SHORT) == Exit(signal=SIGTERM)
 
     async def test_the_forced_signal_ends_who_ignores_the_polite_one(
-        self, launcher: Launcher, recipe: Recipe
+        self, launcher: Launcher[Any], recipe: Recipe
     ) -> None:
         child = await launcher.launch(NAME, recipe("stubborn"))
         await read_exactly(child.stream, 5)
@@ -176,7 +176,7 @@ class LaunchingContract:
         assert await child.stream.read() == b""
 
     async def test_a_cancelled_end_still_ends_the_server(
-        self, launcher: Launcher, recipe: Recipe
+        self, launcher: Launcher[Any], recipe: Recipe
     ) -> None:
         child = await launcher.launch(NAME, recipe("stubborn"))
         await read_exactly(child.stream, 5)
@@ -187,7 +187,7 @@ class LaunchingContract:
             assert await child.wait() == Exit(signal=SIGKILL)
 
     async def test_a_cancelled_wait_disturbs_nobody(
-        self, launcher: Launcher, recipe: Recipe
+        self, launcher: Launcher[Any], recipe: Recipe
     ) -> None:
         child = await launcher.launch(NAME, recipe("echo"))
         first, second = (asyncio.create_task(child.wait()) for _ in range(2))
@@ -197,7 +197,7 @@ class LaunchingContract:
         assert await second == Exit(code=0)
 
     async def test_of_a_flood_of_diagnostics_the_bounded_end_is_kept(
-        self, launcher: Launcher, recipe: Recipe
+        self, launcher: Launcher[Any], recipe: Recipe
     ) -> None:
         child = await launcher.launch(NAME, recipe("noisy"))
         await read_exactly(child.stream, 4)
@@ -207,13 +207,13 @@ class LaunchingContract:
         assert tail[-2] == "line 4999"
         assert tail[-1] == "é" * 2_000
 
-    async def test_an_unknown_command_is_named(self, launcher: Launcher, unknown: Any) -> None:
+    async def test_an_unknown_command_is_named(self, launcher: Launcher[Any], unknown: Any) -> None:
         with pytest.raises(LaunchFailed, match="no-such-command") as failure:
             await launcher.launch(NAME, unknown)
         assert "s3cret" not in failure.value.message
 
     async def test_with_nothing_left_behind_a_sweep_finds_nothing(
-        self, launcher: Launcher, recipe: Recipe
+        self, launcher: Launcher[Any], recipe: Recipe
     ) -> None:
         child = await launcher.launch(NAME, recipe("echo"))
         assert await launcher.sweep() == 0

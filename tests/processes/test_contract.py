@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Mapping
 from signal import SIGSEGV
+from typing import Any
 
 import anyio
 import pytest
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 class TestProcessLauncher(LaunchingContract):
     @pytest.fixture
-    async def launcher(self) -> AsyncIterator[Launcher]:
+    async def launcher(self) -> AsyncIterator[Launcher[Any]]:
         launcher = ProcessLauncher("contract", os.environ)
         yield launcher
         await launcher.aclose()
@@ -73,7 +74,7 @@ ROLES: Mapping[str, Program] = {
 
 class TestMemoryLauncher(LaunchingContract):
     @pytest.fixture
-    async def launcher(self) -> AsyncIterator[Launcher]:
+    async def launcher(self) -> AsyncIterator[Launcher[Any]]:
         launcher = MemoryLauncher(ROLES)
         yield launcher
         await launcher.aclose()

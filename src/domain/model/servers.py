@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NewType
+from typing import NewType, TypeAlias
 
 import msgspec
 
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.model.breakers import Breaker
 from domain.model.callers import CallerId
+from domain.model.containers import Container
 
 ServerName = NewType("ServerName", str)
 SERVER_NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,31}$(?!\n)"
@@ -136,6 +137,9 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True, tag="remote", tag_field=
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
+ServerRecipe: TypeAlias = Command | Remote | Container
+
+
 class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What is to run under a name. `problem` says why it cannot, empty where it can.
 
@@ -144,7 +148,7 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: ServerName
-    recipe: Command | Remote
+    recipe: ServerRecipe
     start: StartPolicy = StartPolicy.EAGER
     origin: Origin = Origin.API
     owner: CallerId

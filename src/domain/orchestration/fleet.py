@@ -78,7 +78,7 @@ class Fleet:
 
     async def start(self) -> None:
         """End what an earlier life left, then begin every eager server; waits for none of them."""
-        await self._parts.launcher.sweep()
+        await asyncio.gather(self._parts.launcher.sweep(), self._parts.containers.sweep())
         async with self._transactions.read() as transaction:
             kept = await transaction.servers.list()
             catalogue = [spec for spec in self._given if spec.origin is Origin.KNOWN]

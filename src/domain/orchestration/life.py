@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from domain.errors import Failure
+from domain.model.containers import Container
 from domain.model.servers import Command, Era, Remote, ServerSpec, Usage
 from domain.orchestration.guarded_session import GuardedSession
 from domain.orchestration.supervision import RestartPolicy
@@ -43,7 +44,8 @@ Listed = Callable[[Definitions], Awaitable[None]]
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What every server's supervision needs of the world."""
 
-    launcher: Launcher
+    launcher: Launcher[Command]
+    containers: Launcher[Container]
     connector: McpConnector
     dialer: RemoteConnector
     clock: Clock
@@ -103,7 +105,7 @@ class Life:
         self.stage = "run"
         return session
 
-    async def _open_child(self, recipe: Command) -> McpSession:
+    async def _open_child(self, recipe: Command | Container) -> McpSession:
         try:
             return await self._connect(await self._launch(recipe))
         except EndedOnProbe:
@@ -118,10 +120,13 @@ class Life:
             start_timeout=self._spec.start_timeout,
         )
 
-    async def _launch(self, recipe: Command) -> Child:
+    async def _launch(self, recipe: Command | Container) -> Child:
         self.stage = "launch"
-        limits = self._spec.limits
-        self._child = await self._parts.launcher.launch(self._spec.name, recipe, limits)
+        name, limits = self._spec.name, self._spec.limits
+        if isinstance(recipe, Container):
+            self._child = await self._parts.containers.launch(name, recipe, limits)
+        else:
+            self._child = await self._parts.launcher.launch(name, recipe, limits)
         return self._child
 
     async def _connect(self, child: Child) -> McpSession:

@@ -4,7 +4,7 @@ import re
 
 import msgspec
 
-from domain.model.servers import Command, Remote, ServerRecord, ServerSpec
+from domain.model.servers import Command, Remote, ServerRecipe, ServerRecord, ServerSpec
 
 MASK = "***"
 SECRET_OPTION = re.compile(
@@ -17,7 +17,8 @@ SHORTEST = 6
 
 def hidden(text: str, spec: ServerSpec) -> str:
     """The text without the values of the server's environment or headers, repeated or not."""
-    given = spec.recipe.env if isinstance(spec.recipe, Command) else spec.recipe.headers
+    recipe = spec.recipe
+    given = recipe.headers if isinstance(recipe, Remote) else recipe.env
     for value in sorted(given.values(), key=len, reverse=True):
         if len(value) >= SHORTEST:
             text = text.replace(value, MASK)
@@ -42,12 +43,15 @@ def masked(args: tuple[str, ...]) -> tuple[str, ...]:
 
 def told(record: ServerRecord) -> ServerRecord:
     """The record as it may be kept or shown: what was given in confidence is masked."""
-    recipe: Command | Remote = record.spec.recipe
-    if isinstance(recipe, Command):
-        env = dict.fromkeys(recipe.env, MASK)
-        recipe = msgspec.structs.replace(recipe, args=masked(recipe.args), env=env)
-    else:
-        (url,), headers = masked((recipe.url,)), dict.fromkeys(recipe.headers, MASK)
-        recipe = msgspec.structs.replace(recipe, url=url, headers=headers)
-    spec = msgspec.structs.replace(record.spec, recipe=recipe)
+    spec = msgspec.structs.replace(record.spec, recipe=_masked_recipe(record.spec.recipe))
     return msgspec.structs.replace(record, spec=spec)
+
+
+def _masked_recipe(recipe: ServerRecipe) -> ServerRecipe:
+    if isinstance(recipe, Remote):
+        (url,), headers = masked((recipe.url,)), dict.fromkeys(recipe.headers, MASK)
+        return msgspec.structs.replace(recipe, url=url, headers=headers)
+    env = dict.fromkeys(recipe.env, MASK)
+    if isinstance(recipe, Command):
+        return msgspec.structs.replace(recipe, args=masked(recipe.args), env=env)
+    return msgspec.structs.replace(recipe, command=masked(recipe.command), env=env)

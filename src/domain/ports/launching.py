@@ -1,12 +1,14 @@
 """Starting what a spec names, apart from talking to it."""
 
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from domain.errors import Unavailable
-from domain.model.servers import DEFAULT_LIMITS, Command, Limits, ServerName, Usage
+from domain.model.servers import DEFAULT_LIMITS, Limits, ServerName, Usage
+
+R = TypeVar("R", contravariant=True)
 
 
 class LaunchFailed(Unavailable):
@@ -96,12 +98,10 @@ class Child(Protocol):
         ...
 
 
-class Launcher(Protocol):
-    """Starts children and answers for their end."""
+class Launcher(Protocol[R]):
+    """Starts children from recipes of one kind and answers for their end."""
 
-    async def launch(
-        self, name: ServerName, recipe: Command, limits: Limits = DEFAULT_LIMITS
-    ) -> Child:
+    async def launch(self, name: ServerName, recipe: R, limits: Limits = DEFAULT_LIMITS) -> Child:
         """Start the recipe's program. Success means that it runs, not that it speaks MCP.
 
         A child that goes over one of `limits` is ended, and its Exit says so. When this system

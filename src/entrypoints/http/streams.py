@@ -1,4 +1,4 @@
-"""A task's events as server-sent events (HTML Living Standard, section 9.2)."""
+"""Server-sent events (HTML Living Standard, section 9.2): a task's, and lines as they come."""
 
 import asyncio
 import logging
@@ -35,25 +35,24 @@ HEADERS = {
 logger = logging.getLogger(__name__)
 
 
-class EventStream(ASGIResponse):
-    """Sends events until they end, the caller leaves or the system stops.
+class FrameStream(ASGIResponse):
+    """Sends frames until they end, the caller leaves or the system stops.
 
-    The task goes on whoever leaves. On stopping the last event is `shutdown`, with the path
-    that resumes the stream.
+    On stopping the last event is `shutdown`, with `farewell` beside its reason.
     """
 
     def __init__(
         self,
-        task_id: TaskId,
-        events: AsyncGenerator[StreamEvent, None],
+        frames: AsyncGenerator[bytes, None],
         draining: asyncio.Event,
+        farewell: Mapping[str, Any],
         keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
         super().__init__(headers=HEADERS, media_type=MEDIA_TYPE)
         self.headers.pop("content-length", None)
-        self._task_id = task_id
-        self._events = events
+        self._frames = frames
         self._draining = draining
+        self._farewell = farewell
         self._keep_alive_s = keep_alive_s
         self._sent = 0
 
@@ -84,19 +83,18 @@ class EventStream(ASGIResponse):
             if drain in done:
                 pump.cancel()
                 await asyncio.wait({pump})
-                resume = f"/api/v1/tasks/{self._task_id}/events"
-                data = {"reason": "the system is stopping", "resume": resume}
+                data = {"reason": "the system is stopping", **self._farewell}
                 await self._send(send, encoded("shutdown", data))
                 return
             if self._sent == before:
                 await self._send(send, b": keep-alive\n\n")
 
     async def _pump(self, send: Send, request_id: str) -> None:
-        """Pass every event on; a failure in mid-stream is an `error` event."""
+        """Pass every frame on; a failure in mid-stream is an `error` event."""
         try:
-            async with aclosing(self._events) as events:
-                async for event in events:
-                    await self._send(send, self._frame(event))
+            async with aclosing(self._frames) as frames:
+                async for frame in frames:
+                    await self._send(send, frame)
         except Failure as failure:
             await self._fail(send, failure, request_id)
         except Exception:
@@ -108,15 +106,42 @@ class EventStream(ASGIResponse):
         problem = msgspec.json.decode(problem_of(failure, request_id).body)
         await self._send(send, encoded(EventKind.ERROR, {"id": None, **problem}))
 
-    def _frame(self, event: StreamEvent) -> bytes:
-        data = {"id": event.id, **event.data}
-        if event.kind is EventKind.START:
-            data["task_id"] = self._task_id
-        return encoded(event.kind, data, None if event.live else event.id)
-
     async def _send(self, send: Send, frame: bytes) -> None:
         await send({"type": "http.response.body", "body": frame, "more_body": True})
         self._sent += 1
+
+
+class EventStream(FrameStream):
+    """A task's events. The task goes on whoever leaves; the farewell says how to resume."""
+
+    def __init__(
+        self,
+        task_id: TaskId,
+        events: AsyncGenerator[StreamEvent, None],
+        draining: asyncio.Event,
+        keep_alive_s: float = KEEP_ALIVE_S,
+    ) -> None:
+        resume = {"resume": f"/api/v1/tasks/{task_id}/events"}
+        super().__init__(_framed(task_id, events), draining, resume, keep_alive_s)
+
+
+async def _framed(
+    task_id: TaskId, events: AsyncGenerator[StreamEvent, None]
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(events):
+        async for event in events:
+            data = {"id": event.id, **event.data}
+            if event.kind is EventKind.START:
+                data["task_id"] = task_id
+            yield encoded(event.kind, data, None if event.live else event.id)
+
+
+async def log_frames(lines: AsyncGenerator[str, None]) -> AsyncGenerator[bytes, None]:
+    """Lines of diagnostics as `log` events, their end as `done`."""
+    async with aclosing(lines):
+        async for line in lines:
+            yield encoded("log", {"line": line})
+    yield encoded(EventKind.DONE, {})
 
 
 def encoded(kind: str, data: Mapping[str, Any], event_id: int | None = None) -> bytes:

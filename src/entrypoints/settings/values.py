@@ -108,15 +108,22 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """One more Docker Engine. Kept for later: no part uses it yet."""
+    """One more Docker Engine."""
 
-    host: Annotated[
-        str,
-        _about("Address of the Docker Engine NAME. Refused as well.", schemes=ENGINE),
-    ]
+    host: Annotated[str, _about("Address of the Docker Engine NAME.", schemes=ENGINE)]
     cert_path: Annotated[
         Path | None, _about("Folder with ca.pem, cert.pem and key.pem for TLS.", must="be a path")
     ] = None
+
+
+class MountSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder of an engine's machine that containers may be given by the name NAME."""
+
+    source: Annotated[str, _about("Folder of the engine's machine that NAME means.")]
+    target: Annotated[str, _about("Where it stands in the container.")]
+    read_only: Annotated[bool, _about("Whether it can only be read.", must="be true or false")] = (
+        True
+    )
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,7 +208,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     docker_host: Annotated[
         str | None,
         _about(
-            "Address of a Docker Engine. Refused: this version has no containers.",
+            "Address of a Docker Engine, which may run servers in containers.",
             schemes=ENGINE,
         ),
     ] = None
@@ -211,6 +218,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "Folder with ca.pem, cert.pem and key.pem for an engine over TLS.", must="be a path"
         ),
     ] = None
+    allowed_images: Annotated[
+        tuple[str, ...],
+        _about("Images that may be deployed, as patterns (ghcr.io/acme/*), divided by commas."),
+    ] = ()
     llm_base_url: Annotated[
         str | None,
         _about(
@@ -291,3 +302,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = LogLevel.INFO
     models: Mapping[str, ModelSettings] = msgspec.field(default_factory=dict)
     engines: Mapping[str, EngineSettings] = msgspec.field(default_factory=dict)
+    mounts: Mapping[str, MountSettings] = msgspec.field(default_factory=dict)
