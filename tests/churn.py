@@ -25,6 +25,7 @@ from domain.model.callers import LOCAL
 from domain.model.servers import Command, Origin, ServerName, ServerSpec, StartPolicy
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
+from domain.orchestration.placement import PlacedLauncher
 from domain.orchestration.service import McpService
 from tests.bounds import Bound, Footprint, footprint, marked, told
 
@@ -41,6 +42,7 @@ def _fleet(launcher: ProcessLauncher) -> Fleet:
     clock = SystemClock()
     parts = Parts(
         launcher=launcher,
+        containers=PlacedLauncher({}),
         connector=StreamConnector("churn", "0"),
         dialer=HttpConnector("churn", "0"),
         clock=clock,

@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from domain.model.containers import EngineRefused, EngineStatus
 from domain.model.health import Finding, HealthState, PartHealth
 from domain.model.servers import HEALTHY, ServerState
 from domain.orchestration.service import McpService
 from domain.ports.cache import Cache
+from domain.ports.engines import ContainerEngine, EngineUnavailable
 from domain.ports.models import LanguageModel, ModelRefused, ModelUnavailable
 from domain.ports.probes import Probe
 from domain.ports.storage import StorageInspector, StorageUnavailable
@@ -18,6 +20,8 @@ from domain.tasks.worker import Worker
 
 LOOK_BUDGET_S = 2.0
 # Longer than a loaded SQLite file needs, short enough for a caller of /health.
+ENGINE_BUDGET_S = 1.5
+# Under the budget of the whole look, so that the one engine that hangs is named.
 FRESH_S = 0.5
 # Looks are shared for this long, so that many callers cost what one costs; below one second,
 # the bound within which a death must show.
@@ -176,6 +180,35 @@ class ModelProbe:
             )
         probe_ms = round((self._clock.monotonic() - begun) * 1000, 3)
         return Finding(state=HealthState.HEALTHY, probe_ms=probe_ms, backend=self._model.name)
+
+
+class EnginesProbe:
+    """The container engines: each asked for its version and what it runs."""
+
+    def __init__(self, engines: Mapping[str, ContainerEngine]) -> None:
+        self._engines = engines
+
+    async def look(self) -> Finding:
+        """Ask all of them now; one that is away makes the part degraded, the system goes on."""
+        answers = await asyncio.gather(*map(_engine_status, self._engines.values()))
+        up = [answer for answer in answers if isinstance(answer, EngineStatus)]
+        down = [answer for answer in answers if isinstance(answer, str)]
+        return Finding(
+            state=HealthState.DEGRADED if down else HealthState.HEALTHY,
+            reason="; ".join(down),
+            probe_ms=max((status.probe_ms for status in up), default=None),
+            backend=", ".join(f"{status.name} {status.version}" for status in up) or None,
+        )
+
+
+async def _engine_status(engine: ContainerEngine) -> EngineStatus | str:
+    try:
+        async with asyncio.timeout(ENGINE_BUDGET_S):
+            return await engine.status()
+    except (EngineUnavailable, EngineRefused) as failure:
+        return failure.message
+    except TimeoutError:
+        return f"The engine {engine.name!r} gave no answer within {ENGINE_BUDGET_S:g} s."
 
 
 class CacheProbe:

@@ -6,7 +6,7 @@ import msgspec
 
 from domain.errors import Invalid
 from domain.model.callers import CallerId
-from domain.model.recipes import Missing, command_of, spec_of
+from domain.model.recipes import Missing, started_from, spec_of
 from domain.model.servers import ServerSpec
 from domain.orchestration.known import BY_NAME
 
@@ -38,8 +38,8 @@ def known_spec(
         for argument, values in arguments.items()
     }
     variables = {**environ, **env}
-    command = command_of(entry, given, variables)
-    if isinstance(command, Missing):
-        raise KnownServerRefused(f"{entry.name}: {command.problem}", known=entry.name)
-    recipe = msgspec.structs.replace(command, env={**command.env, **env})
+    recipe = started_from(entry, given, variables)
+    if isinstance(recipe, Missing):
+        raise KnownServerRefused(f"{entry.name}: {recipe.problem}", known=entry.name)
+    recipe = msgspec.structs.replace(recipe, env={**recipe.env, **env})
     return msgspec.structs.replace(spec_of(entry, given, variables, owner), recipe=recipe)

@@ -222,10 +222,12 @@ def _recipe(entry: _Entry, folder: Path, fill: Callable[[str], str]) -> Command 
     )
 
 
-def _held(recipe: Command | Remote) -> Iterator[str]:
+def _held(recipe: ServerRecipe) -> Iterator[str]:
     """Every text of a recipe."""
     if isinstance(recipe, Remote):
         yield from (recipe.url, *recipe.headers, *recipe.headers.values())
+    elif isinstance(recipe, Container):
+        yield from (recipe.image, *recipe.command, *recipe.env, *recipe.env.values())
     else:
         yield from (recipe.command, *recipe.args, *recipe.env, *recipe.env.values())
         yield recipe.cwd or ""

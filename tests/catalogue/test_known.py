@@ -19,7 +19,7 @@ from domain.model.recipes import (
     Pypi,
     Recipe,
     Variable,
-    command_of,
+    started_from,
     data_files,
     spec_of,
 )
@@ -96,7 +96,7 @@ def test_an_entry_is_whole(entry: KnownServer) -> None:
 
 @EVERY
 def test_an_entry_with_all_it_needs_has_a_command_or_a_reason(entry: KnownServer) -> None:
-    made = command_of(entry, given(entry), environ(entry))
+    made = started_from(entry, given(entry), environ(entry))
 
     if isinstance(entry.recipe, Image | Own):
         assert isinstance(made, Missing)
@@ -129,7 +129,7 @@ def test_an_entry_that_lacks_something_names_all_of_it(entry: KnownServer) -> No
 def test_a_release_from_npm_is_run_by_npx() -> None:
     entry = BY_NAME["files"]
 
-    made = command_of(entry, {"DIR": ("/a", "/b c")}, {})
+    made = started_from(entry, {"DIR": ("/a", "/b c")}, {})
 
     assert isinstance(made, Command)
     assert made.command == "npx"
@@ -151,7 +151,9 @@ def test_a_release_from_pypi_is_run_by_uvx_within_its_constraints() -> None:
         args=("--db-path", "{DB}"),
     )
 
-    made = command_of(toy(recipe, Parameter(name="DB", description="A file.")), {"DB": ("x",)}, {})
+    made = started_from(
+        toy(recipe, Parameter(name="DB", description="A file.")), {"DB": ("x",)}, {}
+    )
 
     assert isinstance(made, Command)
     assert (made.command, *made.args) == (
@@ -161,17 +163,17 @@ def test_a_release_from_pypi_is_run_by_uvx_within_its_constraints() -> None:
 
 
 def test_what_is_optional_leaves_no_trace() -> None:
-    made = command_of(BY_NAME["language-server"], {"WORKSPACE": ("/w",), "LSP": ("gopls",)}, {})
+    made = started_from(BY_NAME["language-server"], {"WORKSPACE": ("/w",), "LSP": ("gopls",)}, {})
 
     assert isinstance(made, Command)
     assert made.args == ("--workspace", "/w", "--lsp", "gopls", "--")
-    assert command_of(BY_NAME["context7"], {}, {}).__class__ is Command
+    assert started_from(BY_NAME["context7"], {}, {}).__class__ is Command
 
 
 def test_a_server_is_handed_its_own_variables_only() -> None:
     environment = {"GITHUB_PERSONAL_ACCESS_TOKEN": "t", "AWS_SECRET_ACCESS_KEY": "s"}
 
-    made = command_of(BY_NAME["github"], {}, environment)
+    made = started_from(BY_NAME["github"], {}, environment)
 
     assert isinstance(made, Command)
     assert made.env == {"GITHUB_PERSONAL_ACCESS_TOKEN": "t"}
@@ -184,13 +186,13 @@ def test_an_empty_variable_and_no_values_are_missing() -> None:
         environment=(Variable(name="T", description="T."), Variable(name="U", description="U.")),
     )
 
-    made = command_of(entry, {"A": ()}, {"T": "", "U": ""})
+    made = started_from(entry, {"A": ()}, {"T": "", "U": ""})
 
     assert made == Missing(variables=("T", "U"), parameters=("A",))
     assert made.problem == "it needs the environment variable T, U and the argument A."
 
 
-def test_the_command_of_an_entry_with_a_problem_shows_what_is_open() -> None:
+def test_the_started_from_an_entry_with_a_problem_shows_what_is_open() -> None:
     spec = spec_of(BY_NAME["files"], {}, {}, LOCAL.id)
 
     assert isinstance(spec.recipe, Command)
@@ -203,7 +205,7 @@ def test_the_command_of_an_entry_with_a_problem_shows_what_is_open() -> None:
 )
 def test_arguments_that_an_entry_does_not_take_are_refused(arguments: Arguments) -> None:
     with pytest.raises(ArgumentsRefused):
-        command_of(BY_NAME["nx-mcp"], arguments, {})
+        started_from(BY_NAME["nx-mcp"], arguments, {})
 
 
 def test_two_servers_of_one_package_keep_their_data_apart() -> None:

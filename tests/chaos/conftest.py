@@ -22,6 +22,7 @@ from domain.model.servers import Command, Limits, Origin, ServerName, ServerSpec
 from domain.model.tools import ToolResult
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
+from domain.orchestration.placement import PlacedLauncher
 from domain.orchestration.service import McpService
 from domain.ports.mcp import ProgressSink
 from tests.domain.toys import HASTY, until
@@ -90,6 +91,7 @@ async def chaos(era: str, limits: Limits | None = None) -> AsyncIterator[Chaos]:
     clock = SystemClock()
     parts = Parts(
         launcher=launcher,
+        containers=PlacedLauncher({}),
         connector=StreamConnector("tester", "1"),
         dialer=HttpConnector("tester", "1"),
         clock=clock,

@@ -49,7 +49,9 @@ class LaunchingContract:
     def unknown(self) -> Any:
         return Command(command="no-such-command", env={"TOKEN": "s3cret"})
 
-    async def test_what_is_written_comes_back(self, launcher: Launcher[Any], recipe: Recipe) -> None:
+    async def test_what_is_written_comes_back(
+        self, launcher: Launcher[Any], recipe: Recipe
+    ) -> None:
         child = await launcher.launch(NAME, recipe("echo"))
         await child.stream.write(b"one\n")
         await child.stream.write(b"two\n")
@@ -94,7 +96,9 @@ class LaunchingContract:
         assert data.splitlines(keepends=True) == lines
         await child.end(LONG)
 
-    async def test_a_cancelled_read_loses_nothing(self, launcher: Launcher[Any], recipe: Recipe) -> None:
+    async def test_a_cancelled_read_loses_nothing(
+        self, launcher: Launcher[Any], recipe: Recipe
+    ) -> None:
         child = await launcher.launch(NAME, recipe("echo"))
         reading = asyncio.create_task(child.stream.read())
         await asyncio.sleep(0)

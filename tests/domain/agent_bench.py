@@ -34,6 +34,7 @@ from domain.model.tasks import (
 )
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
+from domain.orchestration.placement import PlacedLauncher
 from domain.orchestration.service import McpService
 from domain.ports.launching import ByteStream
 from domain.ports.mcp import Changed, McpSession, Opening, ProgressSink, Traffic
@@ -171,6 +172,7 @@ class AgentBench:
         )
         parts = Parts(
             launcher=MemoryLauncher({"desk": until_input_ends}),
+            containers=PlacedLauncher({}),
             connector=DeskConnector(self.desk),
             dialer=HttpConnector("tester", "1"),
             clock=clock,

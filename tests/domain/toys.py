@@ -27,6 +27,7 @@ from domain.model.servers import (
 from domain.model.tools import ToolResult
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
+from domain.orchestration.placement import PlacedLauncher
 from domain.orchestration.service import McpService
 from domain.orchestration.supervision import RestartPolicy
 
@@ -174,6 +175,7 @@ class World:
         clock = SystemClock()
         parts = Parts(
             launcher=self.launcher,
+            containers=PlacedLauncher({}),
             connector=StreamConnector("tester", "1"),
             dialer=HttpConnector("tester", "1"),
             clock=clock,

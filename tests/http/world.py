@@ -26,6 +26,7 @@ from domain.model.tasks import AgentPayload, ToolPayload, WorkerId
 from domain.model_guard import GuardedModel
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
+from domain.orchestration.placement import PlacedLauncher
 from domain.orchestration.service import McpService
 from domain.ports.cache import Cache
 from domain.ports.limits import RateLimits
@@ -65,6 +66,7 @@ class World:
         )
         parts = Parts(
             launcher=self.launcher,
+            containers=PlacedLauncher({}),
             connector=self.connector,
             dialer=HttpConnector("tester", "1"),
             clock=clock,

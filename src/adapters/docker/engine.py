@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -47,11 +47,15 @@ class DockerEngine:
         self.images = DockerImages(self._connection, labels)
         self._children: dict[str, ContainerChild] = {}
         self._watch = Watch(self._connection, labels, self._told, self._look_at_all)
+        self._returned: Callable[[], None] = lambda: None
         self._closed = False
 
     @property
     def name(self) -> str:
         return self._name
+
+    def on_return(self, callback: Callable[[], None]) -> None:
+        self._returned = callback
 
     async def launch(
         self, name: ServerName, recipe: Container, limits: Limits = DEFAULT_LIMITS
@@ -62,6 +66,8 @@ class DockerEngine:
             raise LaunchFailed(f"{name} was not started: its environment holds the character NUL.")
         self._watch.start()
         try:
+            if recipe.pull:
+                await self.images.resolve(recipe.pinned or recipe.image, pull=True)
             image = await self.images.find(recipe.pinned or recipe.image)
             by = image.config.user if image.config is not None else ""
             container_id = await self._containers.create(name, recipe, limits, image_user=by)
@@ -195,6 +201,7 @@ class DockerEngine:
                 child.out_of_memory = child.out_of_memory or state.oom_killed
                 child.died(state.exit_code)
         await self._containers.remove_late()
+        self._returned()
 
 
 def _failed(name: ServerName, recipe: Container, refusal: Refusal) -> LaunchFailed:

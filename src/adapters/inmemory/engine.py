@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import timedelta
 
 import msgspec
@@ -89,6 +89,7 @@ class MemoryEngine:
         self._memory_bytes = memory_bytes
         self._kept: dict[str, _Kept] = {}
         self._count = 0
+        self._returned: Callable[[], None] = lambda: None
 
     @property
     def name(self) -> str:
@@ -97,6 +98,9 @@ class MemoryEngine:
     @property
     def images(self) -> MemoryImages:
         return self._images
+
+    def on_return(self, callback: Callable[[], None]) -> None:
+        self._returned = callback
 
     async def launch(
         self, name: ServerName, recipe: Container, limits: Limits = DEFAULT_LIMITS
@@ -182,6 +186,7 @@ class MemoryEngine:
     def come_back(self) -> None:
         """Answer again."""
         self._images.down = False
+        self._returned()
 
     async def aclose(self, grace: timedelta = timedelta(0)) -> None:
         """End all containers, side by side."""

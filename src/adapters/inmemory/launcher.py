@@ -113,6 +113,10 @@ class MemoryChild:
         return None
 
     @property
+    def container_id(self) -> None:
+        return None
+
+    @property
     def usage(self) -> Usage | None:
         return None
 

@@ -67,6 +67,10 @@ class ProcessChild:
         return self._pid
 
     @property
+    def container_id(self) -> None:
+        return None
+
+    @property
     def usage(self) -> Usage | None:
         return self.meter.usage
 

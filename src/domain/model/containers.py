@@ -44,14 +44,15 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
 class Container(msgspec.Struct, frozen=True, kw_only=True, tag="container", tag_field="kind"):
     """An image whose program speaks MCP over its standard input and output.
 
-    `command` takes the place of the image's own, empty keeps it. `pinned` is what `image` meant
-    when it was resolved: a digest, or an image's id where it was never in a registry. `env` may
-    hold secrets. `engine` empty means any. Without `network` it reaches nothing. `user` empty means
-    the image's own, or nobody where that would be root.
+    `pinned` is what `image` meant when it was resolved: a digest, or an image's id where it was
+    never in a registry; `pull` gets one that the engine lacks. `command` takes the place of the
+    image's own, empty keeps it. `env` may hold secrets. Without `network` it reaches nothing.
+    `user` empty means the image's own, or nobody where that would be root; `engine` empty, any.
     """
 
     image: str
     pinned: str = ""
+    pull: bool = False
     command: tuple[str, ...] = ()
     env: Mapping[str, str] = msgspec.field(default_factory=dict)
     network: bool = False

@@ -7,6 +7,7 @@ import msgspec
 
 from domain.errors import Invalid
 from domain.model.callers import CallerId
+from domain.model.containers import Container
 from domain.model.servers import (
     Command,
     Origin,
@@ -47,11 +48,12 @@ class Pypi(msgspec.Struct, frozen=True, kw_only=True, tag="pypi", tag_field="kin
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True, tag="image", tag_field="kind"):
-    """A container image by its tag."""
+    """A container image by its tag; without `network` it reaches nothing."""
 
     image: str
     tag: str
     args: tuple[str, ...] = ()
+    network: bool = True
 
 
 class Local(msgspec.Struct, frozen=True, kw_only=True, tag="local", tag_field="kind"):
@@ -136,10 +138,10 @@ def data_files(entry: KnownServer, file_of: Callable[[str], str]) -> Arguments:
     }
 
 
-def command_of(
+def started_from(
     entry: KnownServer, arguments: Arguments, environ: Mapping[str, str]
-) -> Command | Missing:
-    """The command that starts a known server, or what is missing for it.
+) -> Command | Container | Missing:
+    """What a known server is started from, or what is missing for it.
 
     Of `environ` only the variables that the entry names are handed on; an empty one is absent.
 
@@ -160,7 +162,7 @@ def command_of(
         ),
         unsupported=_unsupported(entry.recipe),
     )
-    return _command(entry, arguments, environ) if missing == Missing() else missing
+    return _recipe(entry, arguments, environ) if missing == Missing() else missing
 
 
 def spec_of(
@@ -174,13 +176,13 @@ def spec_of(
     Raises:
         ArgumentsRefused: An argument is not the entry's, or has too many values.
     """
-    command = command_of(entry, arguments, environ)
+    recipe = started_from(entry, arguments, environ)
     problem = ""
-    if isinstance(command, Missing):
-        problem, command = command.problem, _command(entry, arguments, environ)
+    if isinstance(recipe, Missing):
+        problem, recipe = recipe.problem, _recipe(entry, arguments, environ)
     return ServerSpec(
         name=entry.name,
-        recipe=command,
+        recipe=recipe,
         start=StartPolicy.LAZY,
         origin=Origin.KNOWN,
         owner=owner,
@@ -200,15 +202,15 @@ def _check(entry: KnownServer, arguments: Arguments) -> None:
 
 def _unsupported(recipe: Recipe) -> str:
     match recipe:
-        case Image():
-            return "it is a container image, which this version cannot start"
         case Own():
             return "it is a part of this system that this version does not have yet"
         case _:
             return ""
 
 
-def _command(entry: KnownServer, arguments: Arguments, environ: Mapping[str, str]) -> Command:
+def _recipe(
+    entry: KnownServer, arguments: Arguments, environ: Mapping[str, str]
+) -> Command | Container:
     words = [part for word in _words(entry.recipe) for part in _filled(word, entry, arguments)]
     fixed = {key: " ".join(_filled(text, entry, arguments)) for key, text in entry.env.items()}
     handed_on = {
@@ -216,9 +218,17 @@ def _command(entry: KnownServer, arguments: Arguments, environ: Mapping[str, str
         for variable in entry.environment
         if environ.get(variable.name)
     }
-    return Command(
-        command=words[0] if words else "", args=tuple(words[1:]), env={**fixed, **handed_on}
-    )
+    env = {**fixed, **handed_on}
+    if isinstance(entry.recipe, Image):
+        image = entry.recipe
+        return Container(
+            image=f"{image.image}:{image.tag}",
+            pull=True,
+            command=tuple(words),
+            env=env,
+            network=image.network,
+        )
+    return Command(command=words[0] if words else "", args=tuple(words[1:]), env=env)
 
 
 def _words(recipe: Recipe) -> tuple[str, ...]:
@@ -231,6 +241,8 @@ def _words(recipe: Recipe) -> tuple[str, ...]:
             return ("uvx", "--from", release, *bounds, recipe.script, *recipe.args)
         case Local():
             return recipe.words
+        case Image():
+            return recipe.args
         case _:
             return ()
 

@@ -246,6 +246,7 @@ class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
     starts: int = 0
     restarts: int = 0
     pid: int | None = None
+    container_id: str | None = None
     usage: Usage | None = None
     era: Era | None = None
     protocol_version: str | None = None

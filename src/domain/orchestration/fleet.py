@@ -5,8 +5,10 @@ import logging
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
+from domain.model.containers import Container
 from domain.model.keys import Once
 from domain.model.servers import (
+    BROKEN,
     Origin,
     ServerExists,
     ServerName,
@@ -170,7 +172,7 @@ class Fleet:
         async with self._transactions.begin() as transaction:
 
             async def add() -> ServerRecord:
-                self._require_free(spec.name)
+                self.require_free(spec.name)
                 await transaction.servers.add(spec)
                 return told(supervision.begun(spec, self._parts.clock.now()))
 
@@ -180,7 +182,8 @@ class Fleet:
             await self._take_in(spec, known)
         return record
 
-    def _require_free(self, name: ServerName) -> None:
+    def require_free(self, name: ServerName) -> None:
+        """Raises ServerExists where a new server could not have this name."""
         before = self._groups.get(name)
         if before is not None and before.spec.origin is not Origin.KNOWN:
             raise ServerExists(f"A server {name!r} exists already.", server=name)
@@ -213,6 +216,12 @@ class Fleet:
         self._groups.pop(name, None)
         self._trusts.pop(name, None)
         self.catalogue.drop(name)
+
+    def wake_containers(self) -> None:
+        """An engine is back: what waits for its next try in a container is tried now."""
+        for group in self._groups.values():
+            if isinstance(group.spec.recipe, Container) and group.record.state in BROKEN:
+                group.start()
 
     def group(self, name: str) -> Group:
         """Raises ServerNotFound."""

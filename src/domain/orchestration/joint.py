@@ -36,6 +36,7 @@ def joined(records: Sequence[ServerRecord], past: ServerRecord) -> ServerRecord:
         retry_at=min(retries, default=None) if state in BROKEN else None,
         failures=max(record.failures for record in records),
         pid=only.pid if only else None,
+        container_id=only.container_id if only else None,
         usage=_together(record.usage for record in records),
         calls=_least_open(record.calls for record in records),
     )

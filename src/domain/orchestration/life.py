@@ -81,6 +81,11 @@ class Life:
         return self._child.pid if self._child is not None else None
 
     @property
+    def container_id(self) -> str | None:
+        """The server's container, where it runs in one."""
+        return self._child.container_id if self._child is not None else None
+
+    @property
     def usage(self) -> Usage | None:
         """What its processes use."""
         return self._child.usage if self._child is not None else None

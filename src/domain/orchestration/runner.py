@@ -245,7 +245,8 @@ class Runner:
             return End(reason=failure.message)
         self._era = life.era
         now = self._parts.clock.now()
-        self._set(supervision.ready(self._record, now, session.peer, life.pid))
+        place = (life.pid, life.container_id)
+        self._set(supervision.ready(self._record, now, session.peer, *place))
         self.vitals.begin()
         return await life.watch()
 

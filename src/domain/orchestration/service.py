@@ -134,6 +134,10 @@ class McpService:
         caller.require(Scope.ADMIN)
         await self._fleet.remove(name)
 
+    def require_free(self, name: ServerName) -> None:
+        """Raises ServerExists where a new server could not have this name."""
+        self._fleet.require_free(name)
+
     async def start_server(self, caller: Caller, name: str) -> ServerRecord:
         """Begin a life unless one is under way; returns without waiting for it.
 

@@ -74,10 +74,17 @@ def starting(record: ServerRecord, now: datetime) -> ServerRecord:
         restarts=record.starts,
         ready_at=None,
         pid=None,
+        container_id=None,
     )
 
 
-def ready(record: ServerRecord, now: datetime, peer: Peer, pid: int | None) -> ServerRecord:
+def ready(
+    record: ServerRecord,
+    now: datetime,
+    peer: Peer,
+    pid: int | None,
+    container_id: str | None = None,
+) -> ServerRecord:
     """It shook hands and listed its tools."""
     return enter(
         record,
@@ -86,6 +93,7 @@ def ready(record: ServerRecord, now: datetime, peer: Peer, pid: int | None) -> S
         ready_at=now,
         last_ok=now,
         pid=pid,
+        container_id=container_id,
         era=peer.era,
         protocol_version=peer.protocol_version,
     )
@@ -123,6 +131,7 @@ def failed(
         failures=failures,
         last_failure=failure,
         pid=None,
+        container_id=None,
     )
     return msgspec.structs.replace(after, retry_at=failure.at + delay * spread)
 
@@ -134,7 +143,16 @@ def _delay(failures: int, policy: RestartPolicy) -> timedelta:
 
 def stopped(record: ServerRecord, now: datetime, reason: str) -> ServerRecord:
     """It was asked to stop and nothing of it is left; its count of failures is forgiven."""
-    return enter(record, ServerState.STOPPED, now, reason, failures=0, pid=None, ready_at=None)
+    return enter(
+        record,
+        ServerState.STOPPED,
+        now,
+        reason,
+        failures=0,
+        pid=None,
+        container_id=None,
+        ready_at=None,
+    )
 
 
 def down(record: ServerRecord, now: datetime) -> ServerDown:

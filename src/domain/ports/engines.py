@@ -1,6 +1,6 @@
 """Running servers in containers of an engine, here or on another machine."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
 from typing import Protocol
 
@@ -44,6 +44,10 @@ class ContainerEngine(Protocol):
 
     @property
     def images(self) -> ImageStore: ...
+
+    def on_return(self, callback: Callable[[], None]) -> None:
+        """Call back whenever it answers again after it was away."""
+        ...
 
     async def launch(
         self, name: ServerName, recipe: Container, limits: Limits = DEFAULT_LIMITS

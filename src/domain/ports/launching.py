@@ -73,6 +73,11 @@ class Child(Protocol):
         ...
 
     @property
+    def container_id(self) -> str | None:
+        """The container that it runs in, None where it runs in none."""
+        ...
+
+    @property
     def usage(self) -> Usage | None:
         """What it uses, sampled within the last seconds; None where that is not known."""
         ...

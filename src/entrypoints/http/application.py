@@ -19,6 +19,7 @@ from domain.agents import AgentService
 from domain.chat import ChatService
 from domain.health import HealthService
 from domain.mesh import MeshService
+from domain.orchestration.containers import ContainerService
 from domain.orchestration.service import McpService
 from domain.ports.cache import Cache
 from domain.ports.limits import RateLimits
@@ -30,6 +31,7 @@ from entrypoints.http import (
     agents,
     chat,
     database,
+    deploys,
     mcp,
     mesh,
     schedules,
@@ -48,6 +50,7 @@ SERVICES: Mapping[str, type] = MappingProxyType(
         "cache": Cache,
         "chats": ChatService,
         "clock": Clock,
+        "containers": ContainerService,
         "health_of": HealthService,
         "mcp": McpService,
         "mesh": MeshService,
@@ -74,7 +77,7 @@ def application(
 
     Each caller may send at most so many requests of a quota; no number and 0 are no limit.
     """
-    nouns = (agents, chat, tasks, schedules, mcp, servers, tools, database, mesh)
+    nouns = (agents, chat, tasks, schedules, mcp, servers, tools, deploys, database, mesh)
     api = Router("/api/v1", route_handlers=[noun.ROUTES for noun in nouns])
     provided = {name: container.get_abstract(kind) for name, kind in SERVICES.items()}
     return Application(

@@ -14,7 +14,7 @@ from domain.model.blueprints import blueprint_of
 from domain.model.callers import CallerId
 from domain.model.containers import IMAGE_PATTERN, Blueprint, Container, ContainerView
 from domain.model.health import HealthState
-from domain.model.recipes import Image, Npm, Pypi, variables_of
+from domain.model.recipes import Image, Npm, Pypi
 from domain.model.servers import SERVER_NAME_PATTERN, ServerName, ServerSpec, Usage
 from domain.orchestration.containers import ContainerService, EngineView
 from domain.orchestration.known import BY_NAME
@@ -81,7 +81,8 @@ class DeployBody(ServerOptions, frozen=True, kw_only=True, forbid_unknown_fields
         entry = BY_NAME.get(name)
         if entry is None:
             raise KnownServerRefused(f"There is no known server {name!r}.", known=name)
-        missing = [each for each in variables_of(entry) if each not in self.env]
+        needed = (variable.name for variable in entry.environment if variable.required)
+        missing = [each for each in needed if each not in self.env]
         if missing:
             raise KnownServerRefused(
                 f"{name}: it needs the environment variable {', '.join(missing)}.", known=name
@@ -123,7 +124,7 @@ async def deploy(
     caller = caller_of(scope)
     spec, blueprint = data.wanted(caller.id)
     record = await containers.deploy(caller, spec, data.mounts, blueprint)
-    return answer_of(mcp, caller, record)
+    return answer_of(mcp, record)
 
 
 @delete("/deploy/{name:str}")
@@ -143,7 +144,7 @@ async def dind_status(
     engines = await containers.engines(caller)
     up = [each for each in engines if each.status is not None]
     down = [f"{each.name}: {each.reason}" for each in engines if each.status is None]
-    restarts = {record.spec.name: record.restarts for record in mcp.records(caller)}
+    restarts = {record.spec.name: record.restarts for record in mcp.records()}
     views = tuple(
         ContainerAnswer(
             **msgspec.structs.asdict(view), restarts=restarts.get(ServerName(view.server), 0)

@@ -9,6 +9,7 @@ from litestar import Router, get, post
 from litestar.params import JSONBody
 from litestar.types import Scope
 
+from domain.health import HealthService
 from domain.model.health import HealthState
 from domain.model.servers import HEALTHY, Era, Limits, ServerRecord, ServerState, Usage
 from domain.model.tools import PeerRefused, ToolAlert
@@ -48,6 +49,7 @@ class ServerHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     alerts: tuple[ToolAlert, ...]
     usage: Usage | None = None
     pid: int | None = None
+    container_id: str | None = None
     era: Era | None = None
 
 
@@ -122,8 +124,13 @@ class ExecuteAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 @get("/status")
-async def mcp_status(mcp: Service[McpService], clock: Service[Clock], scope: Scope) -> McpStatus:
-    """The bridge in short. No engine is driven by this version, so `dind_status` is disabled."""
+async def mcp_status(
+    mcp: Service[McpService],
+    health_of: Service[HealthService],
+    clock: Service[Clock],
+    scope: Scope,
+) -> McpStatus:
+    """The bridge in short."""
     may_read(scope)
     states = Counter(record.state for record in mcp.records())
     status = HealthState.DEGRADED if DOWN & states.keys() else HealthState.HEALTHY
@@ -131,7 +138,7 @@ async def mcp_status(mcp: Service[McpService], clock: Service[Clock], scope: Sco
         status=status if mcp.started else HealthState.UNHEALTHY,
         bridge_initialized=mcp.started,
         service_count=states.total(),
-        dind_status=HealthState.DISABLED,
+        dind_status=(await health_of.report()).parts["docker"].state,
         states=dict(states),
         timestamp=clock.now(),
     )
@@ -152,6 +159,7 @@ def _health(
         alerts=alerts,
         usage=record.usage,
         pid=record.pid,
+        container_id=record.container_id,
         era=record.era,
     )
 

@@ -10,6 +10,7 @@ from litestar.types import Scope
 
 from domain.errors import Invalid
 from domain.model.callers import CallerId
+from domain.model.containers import Container
 from domain.model.servers import (
     HEALTHY,
     SERVER_NAME_PATTERN,
@@ -123,6 +124,7 @@ class ServerAnswer(msgspec.Struct, frozen=True, kw_only=True):
     cwd: str | None
     url: str | None
     headers: dict[str, str]
+    image: str | None
     limits: Limits
     on_change: OnChange
     alerts: tuple[ToolAlert, ...]
@@ -130,6 +132,7 @@ class ServerAnswer(msgspec.Struct, frozen=True, kw_only=True):
     era: Era | None
     protocol_version: str | None
     pid: int | None
+    container_id: str | None
     restarts: int
     failures: int
     last_failure: StartFailure | None
@@ -152,7 +155,8 @@ class ServerList(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
-def _answer(mcp: McpService, record: ServerRecord) -> ServerAnswer:
+def answer_of(mcp: McpService, record: ServerRecord) -> ServerAnswer:
+    """What is shown of a server."""
     return _described(told(record), mcp.alerts(record.spec.name))
 
 
@@ -160,6 +164,8 @@ def _described(record: ServerRecord, alerts: tuple[ToolAlert, ...]) -> ServerAns
     spec = record.spec
     command = spec.recipe if isinstance(spec.recipe, Command) else None
     remote = spec.recipe if isinstance(spec.recipe, Remote) else None
+    boxed = spec.recipe if isinstance(spec.recipe, Container) else None
+    env = {} if isinstance(spec.recipe, Remote) else dict(spec.recipe.env)
     return ServerAnswer(
         name=spec.name,
         state=record.state,
@@ -169,11 +175,12 @@ def _described(record: ServerRecord, alerts: tuple[ToolAlert, ...]) -> ServerAns
         start=spec.start,
         origin=spec.origin,
         command=command.command if command else None,
-        args=command.args if command else (),
-        env=dict(command.env) if command else {},
+        args=command.args if command else boxed.command if boxed else (),
+        env=env,
         cwd=command.cwd if command else None,
         url=remote.url if remote else None,
         headers=dict(remote.headers) if remote else {},
+        image=boxed.image if boxed else None,
         limits=spec.limits,
         on_change=spec.on_change,
         alerts=alerts,
@@ -181,6 +188,7 @@ def _described(record: ServerRecord, alerts: tuple[ToolAlert, ...]) -> ServerAns
         era=record.era,
         protocol_version=record.protocol_version,
         pid=record.pid,
+        container_id=record.container_id,
         restarts=record.restarts,
         failures=record.failures,
         last_failure=record.last_failure,
@@ -198,7 +206,7 @@ async def list_servers(
     may_read(scope)
     page = cut(mcp.records(), lambda record: record.spec.name, limit, cursor)
     return ServerList(
-        servers=tuple(_answer(mcp, record) for record in page.items),
+        servers=tuple(answer_of(mcp, record) for record in page.items),
         total_count=page.total_count,
         next_cursor=page.next_cursor,
     )
@@ -219,7 +227,7 @@ async def get_server(
 ) -> ServerWithLog:
     """One server with the last lines of its log."""
     may_read(scope)
-    answer = _answer(mcp, mcp.record(server))
+    answer = answer_of(mcp, mcp.record(server))
     return ServerWithLog(**msgspec.structs.asdict(answer), log_tail=mcp.log_tail(server))
 
 
@@ -234,7 +242,7 @@ async def start_server(
     mcp: Service[McpService], scope: Scope, server: FromPath[str]
 ) -> ServerAnswer:
     """Begin a server; its state tells how far it is."""
-    return _answer(mcp, await mcp.start_server(caller_of(scope), server))
+    return answer_of(mcp, await mcp.start_server(caller_of(scope), server))
 
 
 @post("/{server:str}/stop", status_code=200)
@@ -242,7 +250,7 @@ async def stop_server(
     mcp: Service[McpService], scope: Scope, server: FromPath[str]
 ) -> ServerAnswer:
     """End a server until it is started again."""
-    return _answer(mcp, await mcp.stop_server(caller_of(scope), server))
+    return answer_of(mcp, await mcp.stop_server(caller_of(scope), server))
 
 
 @post("/{server:str}/restart", status_code=200)
@@ -250,7 +258,7 @@ async def restart_server(
     mcp: Service[McpService], scope: Scope, server: FromPath[str]
 ) -> ServerAnswer:
     """End a server and begin it again."""
-    return _answer(mcp, await mcp.restart_server(caller_of(scope), server))
+    return answer_of(mcp, await mcp.restart_server(caller_of(scope), server))
 
 
 @post("/{server:str}/approve", status_code=200)
@@ -258,7 +266,7 @@ async def approve_tools(
     mcp: Service[McpService], scope: Scope, server: FromPath[str]
 ) -> ServerAnswer:
     """Trust a server's tools as they were last listed, and end its alerts."""
-    return _answer(mcp, mcp.approve_tools(caller_of(scope), server))
+    return answer_of(mcp, mcp.approve_tools(caller_of(scope), server))
 
 
 ROUTES = Router(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from adapters.llm.offline import OfflineModel
 from domain.agents import Models
 from domain.health import (
+    EnginesProbe,
     FixedProbe,
     ModelProbe,
     ServersProbe,
@@ -13,6 +14,7 @@ from domain.health import (
 )
 from domain.model.health import Finding, HealthState
 from domain.orchestration.service import McpService
+from domain.ports.engines import ContainerEngine
 from domain.ports.probes import Probe
 from domain.tasks.worker import Worker
 from entrypoints.wiring.ground import Ground
@@ -22,14 +24,18 @@ NO_ENGINE = Finding(state=HealthState.DISABLED, reason="no engine is configured"
 
 
 def probes_of(
-    ground: Ground, mcp: McpService, models: Models, worker: Worker
+    ground: Ground,
+    mcp: McpService,
+    models: Models,
+    worker: Worker,
+    engines: Mapping[str, ContainerEngine],
 ) -> Mapping[str, Probe]:
     """The parts by the names that health gives them."""
     return {
         "database": StorageProbe(ground.inspector),
         "cache": ground.shared.probe,
         "mcp": ServersProbe(mcp),
-        "docker": FixedProbe(NO_ENGINE),
+        "docker": EnginesProbe(engines) if engines else FixedProbe(NO_ENGINE),
         "models": _model_probe(ground, models),
         "tasks": WorkerProbe(worker),
     }

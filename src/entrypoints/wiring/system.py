@@ -11,6 +11,7 @@ from domain.chat import ChatService
 from domain.health import HealthService
 from domain.mesh import MeshService
 from domain.model.servers import SERVING, ServerState
+from domain.orchestration.containers import ContainerService
 from domain.orchestration.service import McpService
 from domain.ports.cache import Cache
 from domain.ports.limits import RateLimits
@@ -19,6 +20,7 @@ from domain.ports.system import Clock
 from domain.tasks.service import TaskService
 from domain.tasks.worker import Worker
 from entrypoints.settings.values import Settings
+from entrypoints.wiring.engines import deploy_rules, engines_of
 from entrypoints.wiring.ground import opened_ground
 from entrypoints.wiring.models import models_of
 from entrypoints.wiring.node import Node
@@ -51,11 +53,12 @@ async def open_system(settings: Settings, node: Node) -> AsyncIterator[System]:
         ground = await opened_ground(settings, stack)
         clock, transactions, signals = ground.clock, ground.transactions, ground.shared.signals
         models = models_of(settings, clock, stack)
-        mcp = await started_servers(ground, node, stack)
+        engines = engines_of(settings, ground, node, stack)
+        mcp = await started_servers(ground, node, engines, stack)
         worker = await started_worker(ground, node, mcp, models, stack)
         start_upkeep(ground, stack)
         tasks = TaskService(transactions, signals, ground.chance)
-        health = HealthService(probes_of(ground, mcp, models, worker), clock)
+        health = HealthService(probes_of(ground, mcp, models, worker, engines), clock)
         registry = svcs.Registry()
         for service in (
             mcp,
@@ -65,6 +68,7 @@ async def open_system(settings: Settings, node: Node) -> AsyncIterator[System]:
             ChatService(transactions, tasks, worker, ground.chance),
             health,
             MeshService(mcp, models, health, clock),
+            ContainerService(mcp, engines, deploy_rules(settings)),
         ):
             registry.register_value(type(service), service)
         registry.register_value(Clock, clock)

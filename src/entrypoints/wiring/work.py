@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from domain.tasks.worker import Worker
 from entrypoints.settings.values import Settings
+from entrypoints.wiring.engines import engines_of
 from entrypoints.wiring.ground import opened_ground
 from entrypoints.wiring.models import models_of
 from entrypoints.wiring.node import Node
@@ -24,7 +25,8 @@ async def open_worker(settings: Settings, node: Node) -> AsyncIterator[Worker]:
     async with AsyncExitStack() as stack:
         ground = await opened_ground(settings, stack)
         models = models_of(settings, ground.clock, stack)
-        mcp = await started_servers(ground, node, stack)
+        engines = engines_of(settings, ground, node, stack)
+        mcp = await started_servers(ground, node, engines, stack)
         worker = await started_worker(ground, node, mcp, models, stack)
         start_upkeep(ground, stack)
         yield worker
