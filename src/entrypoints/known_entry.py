@@ -6,7 +6,7 @@ import msgspec
 
 from domain.errors import Invalid
 from domain.model.callers import CallerId
-from domain.model.recipes import Missing, started_from, spec_of
+from domain.model.recipes import Missing, spec_of, started_from
 from domain.model.servers import ServerSpec
 from domain.orchestration.known import BY_NAME
 

@@ -10,7 +10,16 @@ import msgspec
 
 from domain.errors import Invalid
 from domain.model.callers import LOCAL
-from domain.model.servers import Command, Origin, Remote, ServerName, ServerSpec, StartPolicy
+from domain.model.containers import Container
+from domain.model.servers import (
+    Command,
+    Origin,
+    Remote,
+    ServerName,
+    ServerRecipe,
+    ServerSpec,
+    StartPolicy,
+)
 from entrypoints.known_entry import known_spec
 from entrypoints.server_options import ServerOptions, is_web_url
 

@@ -19,9 +19,9 @@ from domain.model.recipes import (
     Pypi,
     Recipe,
     Variable,
-    started_from,
     data_files,
     spec_of,
+    started_from,
 )
 from domain.model.servers import SERVER_NAME_PATTERN, Command, ServerName, Sessions, StartPolicy
 from domain.orchestration.known import BY_NAME, KNOWN

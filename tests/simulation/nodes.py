@@ -27,6 +27,7 @@ from domain.model.tools import ToolResult
 from domain.model_guard import GuardedModel
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
+from domain.orchestration.placement import PlacedLauncher
 from domain.orchestration.service import McpService
 from domain.orchestration.supervision import RestartPolicy
 from domain.ports.mcp import Changed, HandshakeFailed, McpSession, Opening, ProgressSink
@@ -174,6 +175,7 @@ class Life:
         self.launcher = NodeLauncher(self.node, world.programs, outside)
         parts = Parts(
             launcher=self.launcher,
+            containers=PlacedLauncher({}),
             connector=StreamConnector("simulation", "1"),
             dialer=_NoDialer(),
             clock=clock,

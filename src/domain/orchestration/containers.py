@@ -20,6 +20,7 @@ from domain.model.containers import (
     ImageNotAllowed,
     Mount,
 )
+from domain.model.keys import Once
 from domain.model.servers import ServerName, ServerNotFound, ServerRecord, ServerSpec, Usage
 from domain.orchestration.placement import MB, engine_named
 from domain.orchestration.service import McpService
@@ -69,6 +70,7 @@ class ContainerService:
         spec: ServerSpec,
         mounts: tuple[str, ...] = (),
         blueprint: Blueprint | None = None,
+        once: Once | None = None,
     ) -> ServerRecord:
         """Keep a new server in a container, its image pinned to what it means now; begin it.
 
@@ -82,14 +84,15 @@ class ContainerService:
         recipe = spec.recipe
         assert isinstance(recipe, Container)  # noqa: S101 - its caller made it
         self._check_image(blueprint.base if blueprint is not None else recipe.image)
-        self._mcp.require_free(spec.name)  # before minutes are spent on an image
+        if once is None:
+            self._mcp.require_free(spec.name)  # before minutes are spent on an image
         engine = await self._fitting(recipe, spec)
         if blueprint is not None:
             pinned = await engine.images.build(blueprint, spec.limits, BUILD_TIME)
         else:
             pinned = await engine.images.resolve(recipe.image, pull=True)
         recipe = msgspec.structs.replace(recipe, pinned=pinned, mounts=self._mounts(mounts))
-        return await self._mcp.add(caller, msgspec.structs.replace(spec, recipe=recipe))
+        return await self._mcp.add(caller, msgspec.structs.replace(spec, recipe=recipe), once)
 
     async def remove(self, caller: Caller, name: ServerName) -> None:
         """End a deployed server and forget it; on return its container is gone.

@@ -8,7 +8,7 @@ import msgspec
 from domain.errors import Unavailable
 from domain.model.servers import DEFAULT_LIMITS, Limits, ServerName, Usage
 
-R = TypeVar("R", contravariant=True)
+R_contra = TypeVar("R_contra", contravariant=True)
 
 
 class LaunchFailed(Unavailable):
@@ -103,10 +103,12 @@ class Child(Protocol):
         ...
 
 
-class Launcher(Protocol[R]):
+class Launcher(Protocol[R_contra]):
     """Starts children from recipes of one kind and answers for their end."""
 
-    async def launch(self, name: ServerName, recipe: R, limits: Limits = DEFAULT_LIMITS) -> Child:
+    async def launch(
+        self, name: ServerName, recipe: R_contra, limits: Limits = DEFAULT_LIMITS
+    ) -> Child:
         """Start the recipe's program. Success means that it runs, not that it speaks MCP.
 
         A child that goes over one of `limits` is ended, and its Exit says so. When this system

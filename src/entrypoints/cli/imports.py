@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from domain.errors import Failure
-from domain.model.servers import SERVER_NAME_PATTERN, Command, Remote, ServerSpec
+from domain.model.containers import Container
+from domain.model.servers import SERVER_NAME_PATTERN, Remote, ServerRecipe, ServerSpec
 from domain.orchestration.secrets import masked
 from entrypoints.cli.client import Client
 from entrypoints.cli.context import DONE, FAILED, Context, WrongUsage
@@ -23,8 +24,8 @@ class Candidate(NamedTuple):
     """A server to be added. `shown` is its recipe without what is secret."""
 
     name: str
-    recipe: Command | Remote
-    shown: Command | Remote
+    recipe: ServerRecipe
+    shown: ServerRecipe
     start: str | None = None
 
 
@@ -138,10 +139,13 @@ def _renamed(found: Found, name: str) -> Found:
     )
 
 
-def _parts(recipe: Command | Remote) -> dict[str, Any]:
+def _parts(recipe: ServerRecipe) -> dict[str, Any]:
     """A recipe in the words of a registration."""
     if isinstance(recipe, Remote):
         return {"url": recipe.url, "headers": dict(recipe.headers)}
+    if isinstance(recipe, Container):
+        args = list(recipe.command)
+        return {"image": recipe.image, "args": args, "env": dict(recipe.env)}
     return {
         "command": recipe.command,
         "args": list(recipe.args),
@@ -167,7 +171,10 @@ def _say(context: Context, server: Mapping[str, Any]) -> None:
 
 
 def _lines(server: Mapping[str, Any]) -> Iterator[str]:
-    yield server["url"] if "url" in server else shlex.join([server["command"], *server["args"]])
+    if "url" in server:
+        yield server["url"]
+    else:
+        yield shlex.join([server.get("command") or server["image"], *server["args"]])
     for key in ("env", "headers"):
         if server.get(key):
             yield f"{key}: {', '.join(server[key])}"

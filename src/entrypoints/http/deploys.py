@@ -19,8 +19,9 @@ from domain.model.servers import SERVER_NAME_PATTERN, ServerName, ServerSpec, Us
 from domain.orchestration.containers import ContainerService, EngineView
 from domain.orchestration.known import BY_NAME
 from domain.orchestration.service import McpService
+from entrypoints.http.keys import ONCE, Key
 from entrypoints.http.requests import Id, Service, caller_of
-from entrypoints.http.servers import Environment, ServerAnswer, Text, Texts, answer_of
+from entrypoints.http.servers import Environment, ServerAnswer, Text, Texts, described
 from entrypoints.http.streams import MEDIA_TYPE, FrameStream, log_frames
 from entrypoints.known_entry import KnownServerRefused
 from entrypoints.server_options import ServerOptions
@@ -113,18 +114,17 @@ class DindStatus(msgspec.Struct, frozen=True, kw_only=True):
     total_count: int
 
 
-@post("/deploy")
+@post("/deploy", dependencies=ONCE)
 async def deploy(
     containers: Service[ContainerService],
-    mcp: Service[McpService],
     scope: Scope,
     data: JSONBody[DeployBody],
+    once: Key,
 ) -> ServerAnswer:
-    """Run a server in a container: its image pinned, its memory, processors and processes limited."""
+    """Run a server in a container, its image pinned and its use of the machine limited."""
     caller = caller_of(scope)
     spec, blueprint = data.wanted(caller.id)
-    record = await containers.deploy(caller, spec, data.mounts, blueprint)
-    return answer_of(mcp, record)
+    return described(await containers.deploy(caller, spec, data.mounts, blueprint, once), ())
 
 
 @delete("/deploy/{name:str}")

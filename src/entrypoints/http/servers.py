@@ -10,7 +10,7 @@ from litestar.types import Scope
 
 from domain.errors import Invalid
 from domain.model.callers import CallerId
-from domain.model.containers import Container
+from domain.model.containers import IMAGE_PATTERN, Container
 from domain.model.servers import (
     HEALTHY,
     SERVER_NAME_PATTERN,
@@ -21,6 +21,7 @@ from domain.model.servers import (
     Origin,
     Remote,
     ServerName,
+    ServerRecipe,
     ServerRecord,
     ServerSpec,
     ServerState,
@@ -29,6 +30,7 @@ from domain.model.servers import (
     Usage,
 )
 from domain.model.tools import ToolAlert
+from domain.orchestration.containers import ContainerService
 from domain.orchestration.secrets import told
 from domain.orchestration.service import McpService
 from entrypoints.http.keys import ONCE, Key
@@ -40,7 +42,7 @@ from entrypoints.server_options import ServerOptions, is_web_url
 Text = Annotated[str, msgspec.Meta(max_length=32_768)]
 Texts = Annotated[tuple[Text, ...], msgspec.Meta(max_length=1000)]
 Environment = Annotated[dict[str, Text], msgspec.Meta(max_length=1000)]
-FORMS = ("command", "url", "known")
+FORMS = ("command", "url", "image", "known")
 
 
 class RecipeNotSupported(Invalid):
@@ -61,7 +63,7 @@ class ServerBody(ServerOptions, frozen=True, kw_only=True, forbid_unknown_fields
     cwd: Text | None = None
     url: Text | None = None
     headers: Environment = msgspec.field(default_factory=dict)
-    image: Text | None = None
+    image: Annotated[str, msgspec.Meta(pattern=IMAGE_PATTERN)] | None = None
     known: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     arguments: Annotated[dict[str, Text | Texts], msgspec.Meta(max_length=100)] = msgspec.field(
         default_factory=dict
@@ -89,15 +91,17 @@ class ServerBody(ServerOptions, frozen=True, kw_only=True, forbid_unknown_fields
             spec, name=ServerName(self.name or spec.name), origin=Origin.API
         )
 
-    def _recipe(self) -> Command | Remote:
+    def _recipe(self) -> ServerRecipe:
         of_command = bool(self.args or self.env or self.cwd)
-        one = (self.command is None) != (self.url is None)
-        if self.image is not None or self.arguments or not one:
+        places = (self.command, self.url, self.image)
+        if self.arguments or sum(place is not None for place in places) != 1:
             raise RecipeNotSupported(
-                "A server is {name, command, args?, env?, cwd?}, {name, url, headers?} or "
-                "{known, name?, arguments?, env?}; images are not supported yet.",
+                "A server is {name, command, args?, env?, cwd?}, {name, url, headers?}, "
+                "{name, image, args?, env?} or {known, name?, arguments?, env?}.",
                 supported=FORMS,
             )
+        if self.image is not None and not self.headers and self.cwd is None:
+            return Container(image=self.image, command=self.args, env=self.env)
         if self.url is None and self.command is not None and not self.headers:
             return Command(command=self.command, args=self.args, env=self.env, cwd=self.cwd)
         if self.url is None or of_command or not is_web_url(self.url):
@@ -157,10 +161,11 @@ class ServerList(msgspec.Struct, frozen=True, kw_only=True):
 
 def answer_of(mcp: McpService, record: ServerRecord) -> ServerAnswer:
     """What is shown of a server."""
-    return _described(told(record), mcp.alerts(record.spec.name))
+    return described(told(record), mcp.alerts(record.spec.name))
 
 
-def _described(record: ServerRecord, alerts: tuple[ToolAlert, ...]) -> ServerAnswer:
+def described(record: ServerRecord, alerts: tuple[ToolAlert, ...]) -> ServerAnswer:
+    """What is shown of a record whose secrets are masked already."""
     spec = record.spec
     command = spec.recipe if isinstance(spec.recipe, Command) else None
     remote = spec.recipe if isinstance(spec.recipe, Remote) else None
@@ -214,11 +219,18 @@ async def list_servers(
 
 @post("/", dependencies=ONCE)
 async def add_server(
-    mcp: Service[McpService], scope: Scope, data: JSONBody[ServerBody], once: Key
+    mcp: Service[McpService],
+    containers: Service[ContainerService],
+    scope: Scope,
+    data: JSONBody[ServerBody],
+    once: Key,
 ) -> ServerAnswer:
-    """Keep a new server and begin it as its `start` says."""
+    """Keep a new server and begin it as its `start` says; one from an image as a deploy does."""
     caller = caller_of(scope)
-    return _described(await mcp.add(caller, data.spec(caller.id), once), ())
+    spec = data.spec(caller.id)
+    if isinstance(spec.recipe, Container):
+        return described(await containers.deploy(caller, spec, once=once), ())
+    return described(await mcp.add(caller, spec, once), ())
 
 
 @get("/{server:str}")

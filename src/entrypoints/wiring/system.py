@@ -46,7 +46,6 @@ async def open_system(settings: Settings, node: Node) -> AsyncIterator[System]:
     """Open the database, begin the servers and the worker; leaving ends them in turn.
 
     Raises:
-        SettingUnsupported: a part is asked for that this version does not have.
         StorageUnavailable: the database cannot be reached in time, or its tables are outdated.
     """
     async with AsyncExitStack() as stack:

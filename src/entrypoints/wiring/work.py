@@ -19,7 +19,6 @@ async def open_worker(settings: Settings, node: Node) -> AsyncIterator[Worker]:
     """A worker that claims already; leaving ends it and the servers that it has started.
 
     Raises:
-        SettingUnsupported: a part is asked for that this version does not have.
         StorageUnavailable: the database cannot be reached in time, or its tables are outdated.
     """
     async with AsyncExitStack() as stack:
