@@ -4,6 +4,7 @@ It needs root, control groups and Debian's packages docker.io and busybox-static
 """
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -107,9 +108,7 @@ class Engine:
         """Leave nothing of it: containers, mounts, processes."""
         if self._process is None:
             self.start()  # a killed one's containers end with the next
-        with self.client() as client:
-            for container in client.get("/containers/json?all=1").json():
-                client.delete(f"/containers/{container['Id']}?force=1")
+        self.empty()
         self.stop()
         # A killed engine leaves what it had mounted, and the keepers of its containers.
         self._end_others("")
@@ -118,6 +117,24 @@ class Engine:
             if place.startswith(f"{self._folder}/"):
                 subprocess.run(["umount", "--lazy", place], check=True)
         shutil.rmtree(self._folder)
+
+    def empty(self) -> None:
+        """Remove every container."""
+        with self.client() as client:
+            for container in client.get("/containers/json?all=1").json():
+                client.delete(f"/containers/{container['Id']}?force=1")
+
+    def running(self, server: str) -> list[str]:
+        """The ids of a server's containers, running or not."""
+        filters = json.dumps({"label": [f"sutazai.server={server}"]})
+        with self.client() as client:
+            listed = client.get("/containers/json", params={"all": 1, "filters": filters}).json()
+        return [container["Id"] for container in listed]
+
+    def kill_container(self, container_id: str) -> None:
+        """As `docker kill` does."""
+        with self.client() as client:
+            client.post(f"/containers/{container_id}/kill").raise_for_status()
 
     def _end_others(self, word: str) -> None:
         """Kill what was started for this engine's folder and has `word` on its command line."""

@@ -1,0 +1,92 @@
+"""An image of this interpreter and this project's bundled server, made without any registry."""
+
+import io
+import subprocess
+import sys
+import sysconfig
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+ROOT = Path(__file__).parents[2]
+LEFT_OUT = frozenset(
+    {
+        *("__pycache__", "site-packages", "dist-packages"),
+        *("test", "tests", "idlelib", "tkinter", "ensurepip", "lib2to3"),
+    }
+)
+PYTHON = "sutazai-test/python:1"
+INTERPRETER = Path(sys.executable).resolve()
+HOME = "/srv"
+# Where the project's own packages lie in the image.
+CHANGES = (
+    f"ENV PYTHONPATH={HOME} PYTHONDONTWRITEBYTECODE=1",
+    f'CMD ["{INTERPRETER}", "-P", "-m", "entrypoints.mcp.bundled"]',
+)
+
+
+def python_tar() -> bytes:
+    """The interpreter with what it links to, its library, msgspec and this project's sources."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        seen: set[str] = set()
+        for path in sorted({*_interpreter(), *_linked()}):
+            _add(tar, path, str(path).lstrip("/"), seen)
+        for package in ("domain", "entrypoints", "adapters"):
+            _add_tree(tar, ROOT / "src" / package, f"{HOME}/{package}".lstrip("/"), seen)
+        msgspec_home = Path(msgspec.__file__).parent
+        _add_tree(tar, msgspec_home, f"{HOME}/msgspec".lstrip("/"), seen)
+        _add_folders(tar, "tmp/x", seen, mode=0o1777)
+    return buffer.getvalue()
+
+
+def _interpreter() -> Iterator[Path]:
+    yield INTERPRETER
+    for name in ("stdlib", "platstdlib"):
+        for path in Path(sysconfig.get_path(name, vars=_BASE)).rglob("*"):
+            if path.suffix != ".a" and path.is_file() and not LEFT_OUT & set(path.parts):
+                yield path
+
+
+_BASE = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+
+
+def _linked() -> Iterator[Path]:
+    """Shared libraries of the interpreter and its own extensions, as the loader finds them."""
+    home = Path(sysconfig.get_path("platstdlib", vars=_BASE))
+    objects = [INTERPRETER, *home.glob("lib-dynload/*.so")]
+    objects += Path(msgspec.__file__).parent.glob("*.so")
+    command = ["ldd", *map(str, objects)]
+    output = subprocess.run(command, check=False, capture_output=True, text=True).stdout
+    for line in output.splitlines():
+        for word in line.split():
+            if word.startswith("/") and not word.endswith(":"):
+                yield Path(word)
+
+
+def _add_tree(tar: tarfile.TarFile, folder: Path, name: str, seen: set[str]) -> None:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            _add(tar, path, f"{name}/{path.relative_to(folder)}", seen)
+
+
+def _add(tar: tarfile.TarFile, path: Path, name: str, seen: set[str]) -> None:
+    if name in seen:
+        return
+    seen.add(name)
+    _add_folders(tar, name, seen)
+    info = tarfile.TarInfo(name)
+    data = path.read_bytes()  # whatever a link points at
+    info.size, info.mode = len(data), 0o755
+    tar.addfile(info, io.BytesIO(data))
+
+
+def _add_folders(tar: tarfile.TarFile, name: str, seen: set[str], mode: int = 0o755) -> None:
+    for parent in reversed(Path(name).parents):
+        if str(parent) not in {".", *seen}:
+            seen.add(str(parent))
+            folder = tarfile.TarInfo(str(parent))
+            folder.type, folder.mode = tarfile.DIRTYPE, mode
+            tar.addfile(folder)
