@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from domain.model.callers import LOCAL
+from domain.model.containers import Container
 from domain.model.recipes import (
     Arguments,
     ArgumentsRefused,
@@ -98,7 +99,12 @@ def test_an_entry_is_whole(entry: KnownServer) -> None:
 def test_an_entry_with_all_it_needs_has_a_command_or_a_reason(entry: KnownServer) -> None:
     made = started_from(entry, given(entry), environ(entry))
 
-    if isinstance(entry.recipe, Image | Own):
+    if isinstance(entry.recipe, Image):
+        assert isinstance(made, Container)
+        assert made.pull
+        assert {variable.name for variable in entry.environment} <= made.env.keys()
+        return
+    if isinstance(entry.recipe, Own):
         assert isinstance(made, Missing)
         assert made.unsupported
         assert made.variables == made.parameters == ()
@@ -122,7 +128,7 @@ def test_an_entry_that_lacks_something_names_all_of_it(entry: KnownServer) -> No
 
     assert spec.start is StartPolicy.LAZY
     assert spec.start_timeout == entry.start_timeout
-    assert bool(spec.problem) == bool(needed or isinstance(entry.recipe, Image | Own))
+    assert bool(spec.problem) == bool(needed or isinstance(entry.recipe, Own))
     assert [name for name in needed if name not in spec.problem] == []
 
 

@@ -9,6 +9,7 @@ import svcs
 
 from adapters.cron import CronCalendar
 from adapters.inmemory.cache import MemoryCache
+from adapters.inmemory.engine import MemoryEngine, MemoryImages
 from adapters.inmemory.launcher import MemoryLauncher
 from adapters.inmemory.limits import MemoryRateLimits
 from adapters.inmemory.signals import MemorySignals
@@ -24,6 +25,7 @@ from domain.model.health import Finding, HealthState
 from domain.model.servers import Command, Origin, ServerName, ServerSpec
 from domain.model.tasks import AgentPayload, ToolPayload, WorkerId
 from domain.model_guard import GuardedModel
+from domain.orchestration.containers import ContainerService, DeployRules
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
 from domain.orchestration.placement import PlacedLauncher
@@ -64,9 +66,11 @@ class World:
             origin=Origin.FILE,
             owner=LOCAL.id,
         )
+        self.engine = MemoryEngine("twin", MemoryImages({"box:1": until_input_ends}), clock)
+        engines = {"twin": self.engine}
         parts = Parts(
             launcher=self.launcher,
-            containers=PlacedLauncher({}),
+            containers=PlacedLauncher(engines),
             connector=self.connector,
             dialer=HttpConnector("tester", "1"),
             clock=clock,
@@ -100,6 +104,10 @@ class World:
         for kind, value in (
             (AgentService, self.agents),
             (Cache, MemoryCache(clock)),
+            (
+                ContainerService,
+                ContainerService(self.mcp, engines, DeployRules(images=("box:*",))),
+            ),
             (RateLimits, self.limits),
             (ChatService, chats),
             (Clock, clock),
