@@ -112,7 +112,7 @@ async def test_a_server_of_a_file_is_not_removed_here(world: World) -> None:
         {"name": "x", "url": "ftp://127.0.0.1/mcp"},
         {"name": "x", "url": "http://127.0.0.1/mcp", "args": ["x"]},
         {"name": "x", "command": "toy", "headers": {"X": "1"}},
-        {"name": "x", "image": "busybox"},
+        {"name": "x", "image": "busybox", "cwd": "/"},
         {"name": "x"},
         {"name": "x", "command": "toy", "image": "busybox"},
         {"name": "x", "command": "toy", "arguments": {"DIR": ["/a"]}},
@@ -125,7 +125,7 @@ async def test_other_forms_of_servers_are_refused_by_name(
     answer = await world.client.post("/api/v1/mcp/servers", json=body)
 
     assert answer.status_code == 422
-    assert answer.json()["supported"] == ["command", "url", "known"]
+    assert answer.json()["supported"] == ["command", "url", "image", "known"]
 
 
 async def test_a_known_server_is_added_with_its_parameters(world: World) -> None:
