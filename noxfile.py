@@ -25,6 +25,13 @@ def _install(session: nox.Session, *groups: str) -> None:
     )
 
 
+def _engine_lacks() -> list[str]:
+    """What is missing for a Docker Engine of the tests' own."""
+    programs = ("dockerd", "docker-init", "/bin/busybox")
+    missing = [name for name in programs if shutil.which(name) is None]
+    return missing + (["root"] if os.geteuid() != 0 else [])
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, and the contracts of who may import whom."""
@@ -58,8 +65,7 @@ def services(session: nox.Session) -> None:
 @nox.session
 def containers(session: nox.Session) -> None:
     """Tests on a real Docker Engine of their own; SUTAZAI_TEST_ENGINE=required forbids to skip."""
-    missing = [name for name in ("dockerd", "/bin/busybox") if shutil.which(name) is None]
-    missing += ["root"] if os.geteuid() != 0 else []
+    missing = _engine_lacks()
     if missing:
         required = os.environ.get("SUTAZAI_TEST_ENGINE") == "required"
         stop = session.error if required else session.skip
@@ -80,6 +86,8 @@ def bench(session: nox.Session) -> None:
     """Ratios within one run: beside the bare session and mcpo, or `-- --against REVISION`."""
     _install(session, "tests")
     session.run("python", "-m", "tests.bench", *session.posargs)
+    if not session.posargs and not _engine_lacks():
+        session.run("python", "-m", "tests.bench.containers")
 
 
 @nox.session

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,11 +41,17 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], probe: str, port: int) -> Iterator[tuple[int, float]]:
+def running(
+    command: list[str], probe: str, port: int, settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[int, float]]:
     """A process whose `probe` path answers 200: its pid and the seconds that took."""
     begun = time.perf_counter()
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | (settings or {}),
+        start_new_session=True,
     )
     try:
         while not _answers(f"http://127.0.0.1:{port}{probe}"):
@@ -72,7 +78,9 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def sutazai(folder: Path, program: Path = TODAY) -> Iterator[tuple[int, int, float]]:
+def sutazai(
+    folder: Path, program: Path = TODAY, **settings: str
+) -> Iterator[tuple[int, int, float]]:
     """This system with the echo server: its port, its pid and the seconds until ready."""
     config = folder / "mcp.json"
     entry = {"command": sys.executable, "args": ["-I", "-S", str(ECHO)]}
@@ -85,7 +93,8 @@ def sutazai(folder: Path, program: Path = TODAY) -> Iterator[tuple[int, int, flo
         f"--data-dir={folder / 'data'}",
         f"--mcp-config={config}",
     ]
-    with running(command, "/readyz", port) as (pid, seconds):
+    named = {f"SUTAZAI_{name.upper()}": text for name, text in settings.items()}
+    with running(command, "/readyz", port, named) as (pid, seconds):
         yield port, pid, seconds
 
 
