@@ -44,8 +44,8 @@ def main() -> int:
 
 
 def _rounds(folder: Path, engine: Engine) -> list[dict[str, Measured]]:
-    settings = {"docker_host": engine.host, "allowed_images": "sutazai-test/*"}
-    with sutazai(folder, **settings) as (port, _, _):
+    images = "sutazai-test/*"
+    with sutazai(folder, docker_host=engine.host, allowed_images=images) as (port, _, _):
         _deploy(port)
         servers = {"child": "echo", "container": "boxed"}
         return [
