@@ -168,6 +168,7 @@ async def test_events_are_read_from_a_place_on_and_in_parts(store: Store) -> Non
     async with store.transactions.read() as transaction:
         events = await transaction.tasks.events(hold.task_id, 2, 3)
         last = await transaction.tasks.events(hold.task_id, 7, 3)
+        assert await transaction.tasks.events(hold.task_id, 10**18 - 1, 3) == ()
     assert [(event.seq, event.data) for event in events] == [
         (seq, {"text": str(seq)}) for seq in (3, 4, 5)
     ]

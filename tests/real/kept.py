@@ -61,15 +61,22 @@ class KeptServer:
         """What the server wrote."""
         return (self.folder / "log").read_text("utf-8", errors="replace")
 
-    def program(self, path: Path) -> Path:
-        """A program that the server's user can reach: its own copy where folders are closed."""
-        if os.getuid() != 0 or all(folder.stat().st_mode & 0o001 for folder in path.parents):
-            return path
-        root = path.parent.parent
-        copy = self.folder / "programs"
-        if not copy.is_dir():
-            shutil.copytree(root, copy, symlinks=True)
-        return copy / path.relative_to(root)
+    def reachable(self, package: str, tree: str) -> Path:
+        """The folder `tree` of a package; a copy where the server's user cannot go there."""
+        installed = package_folder(package)
+        found = installed / tree
+        if os.getuid() != 0 or all(above.stat().st_mode & 0o001 for above in found.parents):
+            return found
+        copy = self.folder / "programs" / package / tree
+        if copy.is_dir():
+            return copy
+        shutil.copytree(found, copy)
+        libraries = installed.with_name(f"{package}.libs")  # looked for beside the package
+        if libraries.is_dir():
+            shutil.copytree(libraries, self.folder / "programs" / libraries.name)
+        for above in (self.folder / "programs", self.folder / "programs" / package):
+            above.chmod(0o755)
+        return copy
 
     def run(self, *args: str | Path, until: Callable[[int], bool]) -> int:
         """Start the server; return its pid once `until` says of it that it is ready."""

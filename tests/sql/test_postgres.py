@@ -303,6 +303,22 @@ async def test_a_statement_is_compiled_and_prepared_once_a_connection(url: str) 
         assert len(prepared) == 1
 
 
+async def test_a_transaction_says_nothing_to_the_server_but_its_begin_statements_and_end(
+    url: str,
+) -> None:
+    await migrate.upgrade(url)
+    async with _opened(url, PostgresLimits(pool_size=1)) as database:
+        said: list[str] = []  # all but prepared statements
+        async with database.transactions._engines.writer.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            driver.add_query_logger(lambda record: said.append(record.query))
+        await _submit(database, "t1")
+        assert said == ["BEGIN;", "COMMIT;"]
+        said.clear()
+        assert await _submitted(database) == 1
+        assert said == ["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;", "ROLLBACK;"]
+
+
 async def test_a_broken_rule_leaves_the_rest_of_the_transaction(database: Database) -> None:
     async with database.transactions.begin() as transaction:
         (agent, *_) = await transaction.agents.list()

@@ -113,6 +113,13 @@ def test_a_start_without_the_server_ends_in_time_with_one_sentence(tmp_path: Pat
     )
 
 
+def test_a_command_without_the_server_fails_with_one_sentence(tmp_path: Path) -> None:
+    url = "postgresql://me:hidden-word@127.0.0.1:1/nowhere"
+    for words in (("db", "upgrade"), ("db", "current"), ("db", "check")):
+        told = _ran(url, *words, SUTAZAI_DATA_DIR=str(tmp_path))
+        assert told == (1, "", "error: The database nowhere at 127.0.0.1 refuses connections.\n")
+
+
 def test_a_start_on_a_frozen_server_ends_in_time(
     server: Postgres, url: str, tmp_path: Path
 ) -> None:

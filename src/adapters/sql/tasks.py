@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, bindparam, case, func, insert, null, select, update
+from sqlalchemy import BigInteger, Row, bindparam, case, func, insert, null, select, update
 
 from adapters.sql.dialect import Now, after, seconds
 from adapters.sql.pages import page_of, rows_after
@@ -59,7 +59,10 @@ CANCEL = (
 ADD_EVENTS = insert(task_events).values(at=Now())
 EVENTS = (
     select(task_events)
-    .where(task_events.c.task_id == bindparam("this"), task_events.c.seq > bindparam("after"))
+    .where(
+        task_events.c.task_id == bindparam("this"),
+        task_events.c.seq > bindparam("after", type_=BigInteger()),  # it comes from outside
+    )
     .order_by(task_events.c.seq)
     .limit(bindparam("most"))
 )
