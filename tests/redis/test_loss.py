@@ -210,6 +210,21 @@ async def test_a_wrong_password_is_said_at_once(server: Redis, url: str, reason:
     assert time.monotonic() - begun < ANSWER_S + BUSY_S
 
 
+async def test_rights_that_do_not_suffice_are_said_at_the_start(server: Redis) -> None:
+    url = f"redis://worker:w@127.0.0.1:{server.port}/0"
+    async with Client.from_url(server.url) as client:
+        rights = ("on", ">w", "+@all", "~sutazai:*", "resetchannels")
+        await client.execute_command("ACL", "SETUSER", "worker", *rights)
+        link = RedisLink(url, SystemChance())
+        with pytest.raises(RedisUnavailable, match="does not let this user"):
+            await link.start(timedelta(seconds=30))
+        await link.aclose()
+        await client.execute_command("ACL", "SETUSER", "worker", "&sutazai:*")
+        link = RedisLink(url, SystemChance())
+        await link.start(timedelta(seconds=30))
+        await link.aclose()
+
+
 async def test_a_server_that_is_not_there_is_waited_for() -> None:
     link = RedisLink(f"redis://:hush@127.0.0.1:{free_port()}/0", SystemChance())
     with pytest.raises(RedisUnavailable) as refused:

@@ -8,6 +8,7 @@ from redis.asyncio.connection import ConnectionPool, parse_url
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -40,6 +41,7 @@ REASONS: tuple[tuple[type[Exception], str], ...] = (
     (BusyLoadingError, "it is loading its data"),
     (AnswerTimeout, f"no answer within {ANSWER_S:g} s"),
     (TimeoutError, f"no answer within {ANSWER_S:g} s"),
+    (NoPermissionError, "it does not let this user use a command, key or channel that is needed"),
     (ReadOnlyError, "it takes no writes"),
     (OutOfMemoryError, "its memory is full"),
     (ResponseError, "it refuses a command"),

@@ -81,7 +81,7 @@ class RedisLink:
     async def start(self, within: timedelta) -> None:
         """Return once it serves; from then on watch it until `aclose`.
 
-        Raises RedisUnavailable: not reached in time, or it does not know the password.
+        Raises RedisUnavailable: not reached in time, or it refuses the password or a command.
         """
         try:
             async with asyncio.timeout(within.total_seconds()):
@@ -93,6 +93,10 @@ class RedisLink:
             raise RedisUnavailable(
                 f"not reached within {within.total_seconds():g} s: {self.reason}."
             ) from None
+        try:
+            await self.ask_all(self._needed())
+        except Away:
+            raise RedisUnavailable(f"not usable: {self.reason}.") from None
         self._watching = started(self._watch(), "redis")
 
     async def aclose(self) -> None:
@@ -219,6 +223,13 @@ class RedisLink:
         self._lost.clear()
         self._here.set()
         return None
+
+    def _needed(self) -> Iterable[Sequence[Word]]:
+        """One harmless command of each sort: who may not do them all is told at the start."""
+        key = self.key("alive")
+        yield from (("PING",), ("EVAL", "return 1", 0), ("PUBLISH", self.channel(""), ""))
+        yield from (("SCAN", 0, "COUNT", 1), ("HGETALL", self.key("cached")), ("UNLINK", key))
+        yield ("INFO", "stats")
 
     async def _prove(self) -> None:
         """Have it write: one that answers but takes nothing does not serve."""
