@@ -185,7 +185,10 @@ def _spec(name: str, raw: Any, folder: Path, environ: Mapping[str, str]) -> Serv
     if any(map(unfit, _held(spec.recipe))):
         raise _Unusable("it holds characters that no process can take")
     spec = msgspec.structs.replace(spec, name=ServerName(name), origin=Origin.FILE)
-    spec = own.applied(spec)
+    try:
+        spec = own.applied(spec)
+    except Invalid as refusal:
+        raise _Unusable(refusal.message.removesuffix(".")) from refusal
     if entry.disabled:
         spec = msgspec.structs.replace(spec, start=StartPolicy.DISABLED)
     return spec

@@ -6,11 +6,16 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from domain.model.servers import OnChange, ServerSpec, StartPolicy
+from domain.errors import Invalid
+from domain.model.servers import Balance, OnChange, Remote, ServerSpec, Sessions, StartPolicy
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 Span = Annotated[float, msgspec.Meta(gt=0, le=31_536_000)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class OptionsRefused(Invalid):
+    """Options that mean nothing beside one another; `path` names the one at fault."""
 
 
 class LimitsGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,9 +44,13 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_life_s: Span | None = None
     limits: LimitsGiven = LimitsGiven()
     on_change: OnChange | None = None
+    sessions: Sessions | None = None
+    max_instances: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
+    replicas: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
+    balance: Balance | None = None
 
     def applied(self, spec: ServerSpec) -> ServerSpec:
-        """The spec with what is given here."""
+        """The spec with what is given here. Raises OptionsRefused."""
         spans = {
             "start_timeout": self.start_timeout_s,
             "probe_timeout": self.probe_timeout_s,
@@ -52,17 +61,33 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         changes: dict[str, object] = {
             name: timedelta(seconds=span) for name, span in spans.items() if span is not None
         }
-        if self.start is not None:
-            changes["start"] = self.start
-        if self.on_change is not None:
-            changes["on_change"] = self.on_change
+        plain = ("start", "on_change", "sessions", "max_instances", "replicas", "balance")
+        changes |= {name: given for name in plain if (given := getattr(self, name)) is not None}
         limits = {
             name: value
             for name, value in msgspec.structs.asdict(self.limits).items()
             if value is not msgspec.UNSET
         }
         changes["limits"] = msgspec.structs.replace(spec.limits, **limits)
-        return msgspec.structs.replace(spec, **changes)
+        spec = msgspec.structs.replace(spec, **changes)
+        self._require_sense(spec)
+        return spec
+
+    def _require_sense(self, spec: ServerSpec) -> None:
+        shared = spec.sessions is Sessions.SHARED
+        if spec.replicas > 1 and not shared:
+            raise OptionsRefused(
+                "replicas are for a server with sessions shared.", path="/replicas"
+            )
+        if spec.replicas > 1 and isinstance(spec.recipe, Remote):
+            raise OptionsRefused("replicas are for a server that runs here.", path="/replicas")
+        if self.balance is not None and spec.replicas == 1:
+            raise OptionsRefused("balance is for a server with several replicas.", path="/balance")
+        if self.max_instances is not None and shared:
+            raise OptionsRefused(
+                "max_instances is for a server with sessions per_session, per_caller or per_call.",
+                path="/max_instances",
+            )
 
 
 def is_web_url(url: str) -> bool:

@@ -91,6 +91,10 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
     secret: bool = False
 
 
+SESSION_REST = timedelta(minutes=30)
+# How long what a session left in a server of its own is kept for it: nobody says that it is over.
+
+
 class KnownServer(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of the catalogue; `aliases` are further names that people ask for it by.
 
@@ -188,6 +192,8 @@ def spec_of(
         owner=owner,
         problem=problem,
         start_timeout=entry.start_timeout,
+        sessions=entry.sessions,
+        idle_stop=None if entry.sessions is Sessions.SHARED else SESSION_REST,
     )
 
 

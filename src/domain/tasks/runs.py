@@ -48,8 +48,16 @@ Run = Callable[[Task, Recorder], Awaitable[Finish]]
 
 
 def runner_of(task: Task) -> Caller:
-    """The caller on whose behalf the task acts."""
-    return Caller(id=CallerId(task.owner), scopes=RUN_SCOPES)
+    """The caller on whose behalf the task acts.
+
+    A turn's session is its conversation, or the turn itself where it stands alone: what servers
+    keep for one they keep from the others.
+    """
+    payload = task.payload
+    session = ""
+    if isinstance(payload, AgentPayload):
+        session = payload.conversation_id or task.task_id
+    return Caller(id=CallerId(task.owner), scopes=RUN_SCOPES, session=session)
 
 
 def failed(reason: str, message: str, result: Any = None) -> Finish:

@@ -22,6 +22,7 @@ from entrypoints.http.problems import (
     NotServing,
     OriginRefused,
 )
+from entrypoints.http.sessions import in_session
 from entrypoints.http.visit import BODY_PATIENCE, STOPPING_RETRY, App, Message, Receive, Send, Visit
 
 ADMIN = Caller(id=CallerId("admin"), scopes=frozenset(Scope))
@@ -139,7 +140,7 @@ class Door:
                     raise HttpMethodNotAllowed("This path is read.", allow=", ".join(READING))
                 await visit.answer(*probe)
                 return
-            caller = self._caller_by(scope, headers)
+            caller = in_session(self._caller_by(scope, headers), headers)
             app, max_body_bytes = self._admit(headers)
         except Failure as failure:
             if _has_body(headers) and b"expect" not in headers:

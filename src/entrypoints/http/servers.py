@@ -14,6 +14,7 @@ from domain.model.containers import IMAGE_PATTERN, Container
 from domain.model.servers import (
     HEALTHY,
     SERVER_NAME_PATTERN,
+    Balance,
     Command,
     Era,
     Limits,
@@ -25,6 +26,7 @@ from domain.model.servers import (
     ServerRecord,
     ServerSpec,
     ServerState,
+    Sessions,
     StartFailure,
     StartPolicy,
     Usage,
@@ -113,7 +115,10 @@ class ServerBody(ServerOptions, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ServerAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A server as it is now; values of its environment are masked."""
+    """A server as it is now; values of its environment are masked.
+
+    `max_instances` is null for a shared one, `balance` where there is one instance.
+    """
 
     name: str
     state: ServerState
@@ -130,6 +135,10 @@ class ServerAnswer(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     image: str | None
     limits: Limits
+    sessions: Sessions
+    max_instances: int | None
+    replicas: int
+    balance: Balance | None
     on_change: OnChange
     alerts: tuple[ToolAlert, ...]
     usage: Usage | None
@@ -187,6 +196,10 @@ def described(record: ServerRecord, alerts: tuple[ToolAlert, ...]) -> ServerAnsw
         headers=dict(remote.headers) if remote else {},
         image=boxed.image if boxed else None,
         limits=spec.limits,
+        sessions=spec.sessions,
+        max_instances=None if spec.sessions is Sessions.SHARED else spec.max_instances,
+        replicas=spec.replicas,
+        balance=spec.balance if spec.replicas > 1 else None,
         on_change=spec.on_change,
         alerts=alerts,
         usage=record.usage,
