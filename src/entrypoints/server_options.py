@@ -26,6 +26,12 @@ class LimitsGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cpu_percent: Annotated[float, msgspec.Meta(gt=0, le=100_000)] | msgspec.UnsetType | None = (
         msgspec.UNSET
     )
+    output_mb_per_s: Annotated[float, msgspec.Meta(gt=0, le=100_000)] | msgspec.UnsetType | None = (
+        msgspec.UNSET
+    )
+    line_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
     open_files: Annotated[int, msgspec.Meta(ge=16, le=1_000_000)] | msgspec.UnsetType = (
         msgspec.UNSET
     )

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from domain.model.servers import ServerName
+from domain.model.servers import Limits, ServerName
 from domain.model.tasks import TaskProgress
-from domain.model.tools import CallInterrupted, CallTimedOut, ToolResult
+from domain.model.tools import CallInterrupted, CallTimedOut, PeerRefused, ToolResult
 from tests.chaos.conftest import ERAS, Chaos, chaos
 from tests.domain.toys import until
 
@@ -100,6 +100,24 @@ async def test_an_exit_interrupts_all_calls_under_way_at_once(era: str) -> None:
             outcomes: list[Any] = await asyncio.gather(*held, return_exceptions=True)
         assert all(isinstance(outcome, CallInterrupted) for outcome in outcomes)
         await restarted(here, "the process exited with code 7")
+        await echoes(here)
+
+
+async def test_an_answer_that_is_too_long_fails_its_call_alone(era: str) -> None:
+    async with chaos(era, Limits(line_bytes=50_000)) as here:
+        assert len(said(await here.call("echo", text="x" * 40_000))) > 40_000
+        with pytest.raises(PeerRefused, match="too large"):
+            await here.call("echo", text="x" * 60_000)
+        await echoes(here)
+        assert here.mcp.record("chaos").restarts == 0
+
+
+async def test_a_line_without_end_ends_its_server_with_that_reason(era: str) -> None:
+    reason = "the server wrote a line of more than 50000 bytes"
+    async with chaos(era, Limits(line_bytes=50_000)) as here:
+        with pytest.raises(CallInterrupted, match=reason):
+            await here.call("echo", text="x" * 200_000)
+        await restarted(here, reason)
         await echoes(here)
 
 

@@ -40,6 +40,8 @@ async def test_every_server_has_its_health(world: World) -> None:
         "memory_mb": 2048,
         "processes": 128,
         "cpu_percent": None,
+        "output_mb_per_s": None,
+        "line_bytes": 16_777_216,
         "open_files": 4096,
         "calls": 64,
         "queue": 256,

@@ -1,6 +1,7 @@
 """A peer that says far more than it was asked for: it takes time from nobody but itself."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -34,6 +35,29 @@ class Ear:
 
     def ended(self, reason: str) -> None:
         self.reason = reason
+
+
+async def end_of(pieces: Iterable[bytes], line_bytes: int) -> Ear:
+    """What a channel hears that takes lines of so many bytes."""
+    stream = MemoryStream()
+    channel = Channel(stream, line_bytes)
+    ear = Ear(channel)
+    channel.start(ear)
+    for piece in pieces:
+        stream.feed(piece)
+    async with asyncio.timeout(5):
+        await channel.wait_closed()
+    return ear
+
+
+LONG_ANSWER = b'{"jsonrpc":"2.0","id":1,"result":"%b"}' % (b"x" * 1000)
+
+
+@pytest.mark.parametrize("long", [b"x" * 1001 + b"\n", b"x" * 2001, LONG_ANSWER + b"x" * 2000])
+async def test_a_line_over_the_limit_that_answers_nobody_ends_the_channel(long: bytes) -> None:
+    ear = await end_of((ANSWER + b"\n", LONG_ANSWER + b"\n", b"x" * 1000 + b"\n", long), 1000)
+    assert ear.reason == "the server wrote a line of more than 1000 bytes"
+    assert ear.heard == 2
 
 
 async def turns_during(data: bytes) -> int:

@@ -18,6 +18,7 @@ GRACE = timedelta(seconds=2)
 HUNGRY = "held = bytearray(200_000_000); held[::4096] = b'x' * len(held[::4096]); "
 FORKING = "[os.fork() for _ in range(3)]; "
 SPINNING = "end = time.time() + 60\nwhile time.time() < end: pass"
+FLOODING = "while True: sys.stderr.write('x' * 65536)"
 WAITING = "sys.stdin.read()"
 
 
@@ -34,8 +35,9 @@ async def launcher() -> AsyncIterator[ProcessLauncher]:
         (HUNGRY + WAITING, Limits(memory_mb=100), "MB of memory, over its limit of 100 MB"),
         (FORKING + WAITING, Limits(processes=4), "it ran 8 processes, over its limit of 4"),
         (SPINNING, Limits(cpu_percent=20), "% of a core for 10 s, over its limit of 20 %"),
+        (FLOODING, Limits(output_mb_per_s=0.5), "MB/s for 10 s, over its limit of 0.5 MB/s"),
     ],
-    ids=["memory", "processes", "cpu"],
+    ids=["memory", "processes", "cpu", "output"],
 )
 async def test_going_over_a_limit_ends_it_with_that_reason(
     launcher: ProcessLauncher, code: str, limits: Limits, reason: str

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from typing import Protocol
 
-from adapters.mcp.framing import LineSplitter
+from adapters.mcp.framing import MAX_LINE_BYTES, LineSplitter
 from adapters.mcp.unread import ENDS_BYTES
 from adapters.mcp.wire import Message, answer_to, read_line
 from domain.ports.launching import ByteStream, StreamClosed
@@ -31,13 +31,18 @@ class Receiver(Protocol):
         ...
 
 
+class _LineTooLong(Exception):
+    """The peer goes over its limit, and not in answer to anybody."""
+
+
 class Channel:
     """Reads and writes with one task each; requests of a legacy peer are answered here.
 
     Lines that wait for a full pipe are held by key, so that one not yet sent can be withdrawn.
+    A line of more than `line_bytes` ends the channel, unless it is an answer: that ends its call.
     """
 
-    def __init__(self, stream: ByteStream) -> None:
+    def __init__(self, stream: ByteStream, line_bytes: int = MAX_LINE_BYTES) -> None:
         self.ids = itertools.count(1)
         self.bytes_in = 0
         self.bytes_out = 0
@@ -45,7 +50,8 @@ class Channel:
         self._stray = 0
         self._unasked = 0
         self._stream = stream
-        self._lines = LineSplitter(ends=ENDS_BYTES)
+        self._lines = LineSplitter(line_bytes, ENDS_BYTES)
+        self._line_bytes = line_bytes
         self._outbox: dict[object, bytes] = {}
         self._wake = asyncio.Event()
         self._closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -116,6 +122,8 @@ class Channel:
                     await asyncio.sleep(0)
             await self._take(self._lines.rest())
             reason = "the server closed its output"
+        except _LineTooLong:
+            reason = f"the server wrote a line of more than {self._line_bytes} bytes"
         except (StreamClosed, OSError):
             reason = "the stream from the server broke"
         finally:
@@ -143,9 +151,13 @@ class Channel:
             self._unasked += PIECE_BYTES >> 10
             if self._unasked >= UNASKED_LINES:
                 await self._pause()
+        if self._lines.endless:
+            raise _LineTooLong
         for line in lines:
             noise = self._stray
             messages, strays = read_line(line)
+            if not messages and self._lines.is_shortened(line):
+                raise _LineTooLong
             self._stray += strays
             answers = [answer for message in messages if (answer := self._one(message)) is not None]
             if answers:

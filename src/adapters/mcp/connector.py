@@ -22,7 +22,7 @@ class StreamConnector:
     async def connect(
         self, stream: ByteStream, opening: Opening, changed: Changed
     ) -> StreamSession:
-        channel = Channel(stream)
+        channel = Channel(stream, opening.line_bytes)
 
         def open_session(peer: Peer) -> StreamSession:
             modern = peer.era is Era.MODERN

@@ -1,7 +1,8 @@
 """Cutting a byte stream into the lines that each hold one message."""
 
-MAX_LINE_BYTES = 16 * 1024 * 1024
-# Large enough for an image or a file in a result; a peer cannot make us hold more than this.
+from domain.model.servers import DEFAULT_LIMITS
+
+MAX_LINE_BYTES = DEFAULT_LIMITS.line_bytes
 GAP = b"\x00"
 # Stands for what was left out of a line; no JSON text holds it.
 
@@ -24,6 +25,16 @@ class LineSplitter:
     def overlong(self) -> bool:
         """Whether the line under way is over the limit already."""
         return self._size > self._limit
+
+    @property
+    def endless(self) -> bool:
+        """Whether the line under way is more than twice as long as it may be."""
+        return self._size > 2 * self._limit
+
+    def is_shortened(self, line: bytes) -> bool:
+        """Whether a line that was fed out lacks its middle."""
+        ends = self._ends
+        return ends > 0 and len(line) == 2 * ends + len(GAP) and line[ends : ends + 1] == GAP
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that `data` completes, in order, without their newline."""

@@ -79,6 +79,11 @@ class ProcessChild:
         """The process below which all of the server's are."""
         return self._process.pid
 
+    @property
+    def written(self) -> int:
+        """Bytes that came on standard output and standard error so far."""
+        return self._incoming.taken + self._drain.taken
+
     def go_over(self, excess: str) -> None:
         """End it at once for going over a limit."""
         self._excess = self._excess or excess

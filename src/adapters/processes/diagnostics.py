@@ -22,6 +22,7 @@ class Drain:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(fd, self._readable)
         self._pause: asyncio.TimerHandle | None = None
+        self.taken = 0
 
     def finish(self) -> None:
         """Take what the pipe still holds and close it."""
@@ -48,6 +49,7 @@ class Drain:
             self._close()
             return 0
         self._tail.feed(chunk)
+        self.taken += len(chunk)
         return len(chunk)
 
     def _close(self) -> None:

@@ -105,7 +105,7 @@ class ProcessLauncher:
                 pids = below[child.guard_pid]
                 if not pids:
                     continue
-                usage = child.meter.read(table, pids)
+                usage = child.meter.read(table, pids, child.written)
                 over = excess(usage, child.limits, settled=child.meter.settled)
                 if over:
                     child.go_over(over)

@@ -24,6 +24,7 @@ class Incoming:
         self._ended = False
         self._chunks: list[bytes] = []
         self._held = 0
+        self.taken = 0
         self._waiter: asyncio.Future[None] | None = None
 
     async def read(self) -> bytes:
@@ -60,6 +61,7 @@ class Incoming:
             return False
         self._chunks.append(chunk)
         self._held += len(chunk)
+        self.taken += len(chunk)
         self._wake()
         return True
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from domain.model.servers import Limits, Usage
 
-CPU_WINDOW_S = 10.0
+RATE_WINDOW_S = 10.0
 # A start or one heavy call may use all there is for some seconds; a rate is over a while.
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -58,30 +58,30 @@ class Meter:
     """The use of one tree over time."""
 
     def __init__(self) -> None:
-        self._samples: list[tuple[float, int]] = []
+        self._samples: list[tuple[float, int, int]] = []
         self.usage: Usage | None = None
 
-    def read(self, table: Mapping[int, Process], pids: Iterable[int]) -> Usage:
-        """Take one sample; the CPU rate is over the window's samples, 100 is one core."""
+    def read(self, table: Mapping[int, Process], pids: Iterable[int], written: int) -> Usage:
+        """Take one sample; rates are over the window's. `written` is all its output so far."""
         processes = [table[pid] for pid in pids]
         now, ticks = time.monotonic(), sum(process.ticks for process in processes)
-        self._samples.append((now, ticks))
-        while now - self._samples[0][0] > CPU_WINDOW_S:
+        self._samples.append((now, ticks, written))
+        while now - self._samples[0][0] > RATE_WINDOW_S:
             del self._samples[0]
-        begun, before = self._samples[0]
-        seconds = now - begun
-        rate = max(0, ticks - before) / _TICKS / seconds * 100 if seconds else 0.0
+        begun, ticks_before, written_before = self._samples[0]
+        seconds = now - begun or 1.0
         self.usage = Usage(
             memory_bytes=sum(process.pages for process in processes) * _PAGE,
             processes=len(processes),
-            cpu_percent=round(rate, 1),
+            cpu_percent=round(max(0, ticks - ticks_before) / _TICKS / seconds * 100, 1),
+            output_mb_per_s=round((written - written_before) / 1e6 / seconds, 3),
         )
         return self.usage
 
     @property
     def settled(self) -> bool:
         """Whether the samples cover the window, so that the rate means something."""
-        return self._samples[-1][0] - self._samples[0][0] > CPU_WINDOW_S * 0.8
+        return self._samples[-1][0] - self._samples[0][0] > RATE_WINDOW_S * 0.8
 
 
 def excess(usage: Usage, limits: Limits, *, settled: bool) -> str:
@@ -93,7 +93,13 @@ def excess(usage: Usage, limits: Limits, *, settled: bool) -> str:
         return f"it ran {usage.processes} processes, over its limit of {limits.processes}"
     if limits.cpu_percent is not None and settled and usage.cpu_percent > limits.cpu_percent:
         return (
-            f"it used {usage.cpu_percent:.0f} % of a core for {CPU_WINDOW_S:g} s, "
+            f"it used {usage.cpu_percent:.0f} % of a core for {RATE_WINDOW_S:g} s, "
             f"over its limit of {limits.cpu_percent:g} %"
+        )
+    most = limits.output_mb_per_s
+    if most is not None and settled and usage.output_mb_per_s > most:
+        return (
+            f"it wrote {usage.output_mb_per_s:g} MB/s for {RATE_WINDOW_S:g} s, "
+            f"over its limit of {most:g} MB/s"
         )
     return ""

@@ -88,16 +88,21 @@ class Balance(StrEnum):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server may use; None does not limit. Going over one of the first three ends it.
+    """What a server may use; None does not limit. Going over one of the first five ends it.
 
     Memory is the resident memory of all its processes in MB of a million bytes; `cpu_percent` a
-    rate over some seconds, 100 being one core; `calls` how many may be under way at once and
+    rate over some seconds, 100 being one core; `output_mb_per_s` what it writes, over some
+    seconds as well; `line_bytes` the longest line of its standard output, a message (an answer
+    that is longer, but not twice as long, fails its call alone); `calls` how many may be under way at once and
     `queue` how many more may wait for their turn.
     """
 
     memory_mb: int | None = 2048
     processes: int | None = 128
     cpu_percent: float | None = None
+    output_mb_per_s: float | None = None
+    line_bytes: int = 16 * 1024 * 1024
+    # An image or a file fits into a result; nobody can make us hold more than this.
     open_files: int = 4096
     calls: int = 64
     queue: int = 256
@@ -108,11 +113,12 @@ DEFAULT_LIMITS = Limits()
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """What all processes of a server use, as last sampled; `cpu_percent` as in Limits."""
+    """What all processes of a server use, as last sampled; rates as in Limits."""
 
     memory_bytes: int
     processes: int
     cpu_percent: float
+    output_mb_per_s: float = 0.0
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag="command", tag_field="kind"):

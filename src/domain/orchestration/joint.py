@@ -92,4 +92,5 @@ def _together(usages: Iterable[Usage | None]) -> Usage | None:
         memory_bytes=sum(usage.memory_bytes for usage in known),
         processes=sum(usage.processes for usage in known),
         cpu_percent=round(sum(usage.cpu_percent for usage in known), 1),
+        output_mb_per_s=round(sum(usage.output_mb_per_s for usage in known), 3),
     )

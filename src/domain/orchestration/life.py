@@ -123,6 +123,7 @@ class Life:
             era=self.era,
             probe_timeout=self._spec.probe_timeout,
             start_timeout=self._spec.start_timeout,
+            line_bytes=self._spec.limits.line_bytes,
         )
 
     async def _launch(self, recipe: Command | Container) -> Child:

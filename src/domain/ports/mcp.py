@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from domain.errors import Unavailable
-from domain.model.servers import Era, Remote
+from domain.model.servers import DEFAULT_LIMITS, Era, Remote
 from domain.model.tasks import TaskProgress
 from domain.ports.launching import ByteStream
 
@@ -42,12 +42,13 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
 
     `era` None probes; a known era is opened directly. Without an answer to the probe within
     `probe_timeout` the legacy handshake is sent beside it and the first success wins.
-    `start_timeout` bounds all of it.
+    `start_timeout` bounds all of it. `line_bytes` bounds each message of the peer: as `Limits`.
     """
 
     era: Era | None = None
     probe_timeout: timedelta
     start_timeout: timedelta
+    line_bytes: int = DEFAULT_LIMITS.line_bytes
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ class HttpConnector:
         self._client = (client_name, client_version)
 
     async def dial(self, recipe: Remote, opening: Opening, changed: Changed) -> HttpSession:
-        endpoint = Endpoint(recipe, self._tls)
+        endpoint = Endpoint(recipe, self._tls, opening.line_bytes)
         handshake = Handshake(endpoint, opening.era, self._client)
         try:
             async with asyncio.timeout(opening.start_timeout.total_seconds()):

@@ -53,7 +53,7 @@ class Ear:
 
     async def listen(self, receive: Callable[[Message], None], end: Callable[[str], None]) -> None:
         """Hand on what comes in, until the server will not tell or is gone."""
-        pause, events = FIRST_PAUSE_S, Events()
+        pause, events = FIRST_PAUSE_S, self._endpoint.events()
         try:
             while self._lists and not self._refused:
                 began = self._loop.time()

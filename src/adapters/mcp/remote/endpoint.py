@@ -10,7 +10,6 @@ import httpx
 import msgspec
 
 from adapters.mcp.channel import UNASKED_LINES, UNASKED_PAUSE_S
-from adapters.mcp.framing import MAX_LINE_BYTES
 from adapters.mcp.remote.entries import address_of, checked, on_this_machine, secrets_of
 from adapters.mcp.remote.events import Events
 from adapters.mcp.remote.failures import (
@@ -57,7 +56,7 @@ class Endpoint:
     The server's own headers are sent with each request and shown nowhere.
     """
 
-    def __init__(self, recipe: Remote, tls: ssl.SSLContext) -> None:
+    def __init__(self, recipe: Remote, tls: ssl.SSLContext, answer_bytes: int) -> None:
         self._url = address_of(recipe.url)
         self._client = httpx.AsyncClient(
             headers=checked(recipe.headers),
@@ -72,11 +71,16 @@ class Endpoint:
             ),
         )
         self._secrets = secrets_of(recipe.headers)
+        self._answer_bytes = answer_bytes
         self.ids = itertools.count(1)
         self.fixed: dict[str, str] = {}
         self.bytes_in = 0
         self.bytes_out = 0
         self.noise = 0
+
+    def events(self) -> Events:
+        """A stream of events within this server's bound."""
+        return Events(self._answer_bytes)
 
     async def ask(  # noqa: PLR0913 - one exchange is all of this
         self,
@@ -91,7 +95,7 @@ class Endpoint:
         """Post a request and hand on what comes back; None once `take` has what it wants."""
         headers = {"Accept": f"application/json, {EVENT_STREAM}", **headers}
         return await self._exchange(
-            request_id, ("POST", headers, body), take, events or Events(), opened
+            request_id, ("POST", headers, body), take, events or self.events(), opened
         )
 
     async def listen(
@@ -111,7 +115,7 @@ class Endpoint:
     async def tell(self, body: bytes | None, verb: str = "POST") -> Failed | None:
         """Send what is not answered."""
         headers = {"Accept": f"application/json, {EVENT_STREAM}"}
-        return await self._exchange(None, (verb, headers, body), None, Events(), None)
+        return await self._exchange(None, (verb, headers, body), None, self.events(), None)
 
     async def aclose(self) -> None:
         """End all connections."""
@@ -168,7 +172,7 @@ class Endpoint:
             return await self._stream(response, take, events)
         if kind != "application/json":
             return NOT_MCP if kind or response.status_code == httpx.codes.OK else UNANSWERED
-        body = await self._whole(response, MAX_LINE_BYTES)
+        body = await self._whole(response, self._answer_bytes)
         if body is None:
             return TOO_LARGE
         messages = self._messages(body)

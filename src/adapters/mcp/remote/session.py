@@ -11,7 +11,6 @@ from adapters.mcp.answers import outcome_of, read_progress
 from adapters.mcp.listing import Pages
 from adapters.mcp.remote.ear import Ear
 from adapters.mcp.remote.endpoint import SESSION_HEADER, Endpoint
-from adapters.mcp.remote.events import Events
 from adapters.mcp.remote.failures import BROKEN_OFF, Failed, Harm
 from adapters.mcp.remote.mirror import Mirror
 from adapters.mcp.session import LIST_TIMEOUT_S
@@ -185,7 +184,7 @@ class HttpSession:
                 self._received(message)
             return bool(answers)
 
-        events = Events()
+        events = self._endpoint.events()
         failed = await self._endpoint.ask(request_id, headers, body, take, events=events)
         # A legacy server may end a stream early and be asked for the rest of it.
         while failed is BROKEN_OFF and self._mirror is None and events.last_id is not None:
