@@ -228,3 +228,7 @@ def test_servers_are_shared_unless_their_state_is_one_callers() -> None:
     apart = {entry.name for entry in KNOWN if entry.sessions is Sessions.PER_SESSION}
 
     assert apart == {"sequentialthinking", "playwright-mcp"}
+    for entry in KNOWN:
+        spec = spec_of(entry, given(entry), environ(entry), LOCAL.id)
+        assert spec.sessions is entry.sessions
+        assert (spec.idle_stop is None) == (entry.sessions is Sessions.SHARED)

@@ -15,6 +15,7 @@ from domain.model.callers import LOCAL
 from domain.model.conversations import ConversationBusy, ConversationId, Message, Role, ToolCall
 from domain.model.tasks import AgentPayload, EventKind, Task, TaskId, TaskStatus, ToolPayload
 from domain.ports.models import ModelAnswer, ModelRefused, ModelUnavailable, Usage
+from domain.tasks.runs import runner_of
 from domain.tasks.service import SubmitTask
 from tests.domain.agent_bench import AGENT, FROZEN, AgentBench, bench
 
@@ -40,6 +41,18 @@ async def submitted(
 ) -> TaskId:
     payload = AgentPayload(agent=AGENT, message="Do it.", conversation_id=conversation_id)
     return (await bench.tasks.submit(LOCAL, SubmitTask(payload=payload, **options))).task_id
+
+
+async def test_a_turns_session_is_its_conversation_or_itself() -> None:
+    async with bench([END, END]).open() as room, room.working():
+        conversation = await room.conversation()
+        talking = await room.finished(await submitted(room, conversation))
+        alone = await room.finished(await submitted(room))
+
+    assert runner_of(talking).session == conversation
+    assert runner_of(alone).session == alone.task_id
+    payload = ToolPayload(server="s", tool="act")
+    assert runner_of(msgspec.structs.replace(alone, payload=payload)).session == ""
 
 
 async def taken_over(bench: AgentBench, task_id: TaskId, after: EventKind) -> Task:

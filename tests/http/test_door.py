@@ -182,6 +182,38 @@ async def test_without_a_key_the_caller_is_the_local_user() -> None:
     assert (await asked(door_with())).body == b"local "
 
 
+@pytest.mark.parametrize(
+    ("session", "status"),
+    [
+        (b"a", 200),
+        (b"!~" * 64, 200),
+        (b"", 400),
+        (b"a" * 129, 400),
+        (b"a b", 400),
+        (b"\xff", 400),
+        (b"a\t", 400),
+    ],
+)
+async def test_a_session_is_short_and_visible(session: bytes, status: int) -> None:
+    seen = []
+
+    async def app(scope: Message, _receive: Receive, send: Send) -> None:
+        seen.append(scope["state"]["caller"])
+        await echo(scope, _receive, send)
+
+    door = door_with()
+    door.open(app)
+    answer = await asked(door, headers=[HOST, (b"sutazai-session", session)])
+
+    assert answer.status == status
+    if status == 200:
+        assert [(caller.id, caller.session) for caller in seen] == [(LOCAL.id, session.decode())]
+    else:
+        assert (answer.kind, seen) == ("parameter-invalid", [])
+    await asked(door)
+    assert seen[-1].session == ""
+
+
 async def test_a_sane_request_id_is_kept_and_another_is_replaced() -> None:
     kept = await asked(door_with(), headers=[HOST, (b"x-request-id", b"abc-1.2:3")])
     made = await asked(door_with(), headers=[HOST, (b"x-request-id", b"a b\xff")])

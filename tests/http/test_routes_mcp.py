@@ -69,6 +69,59 @@ async def test_the_transports_view_counts_what_went_through(world: World) -> Non
     assert said["sessions"]["toy"]["protocol_version"] == "2026-07-28"
 
 
+async def test_a_servers_sessions_are_chosen_and_shown(world: World) -> None:
+    lazy = {"command": "toy", "start": "lazy"}
+    own = {"name": "mine", "sessions": "per_session", "max_instances": 2}
+    mine = await world.client.post("/api/v1/mcp/servers", json=lazy | own)
+    copies = {"name": "many", "replicas": 2}
+    many = await world.client.post("/api/v1/mcp/servers", json=lazy | copies)
+    kinds = ("sessions", "max_instances", "replicas", "balance")
+
+    assert [mine.json()[kind] for kind in kinds] == ["per_session", 2, 1, None]
+    assert [many.json()[kind] for kind in kinds] == ["shared", None, 2, "least_in_flight"]
+    services = (await world.client.get("/api/v1/mcp/health")).json()["services"]
+    assert {name: services[name]["instances"] for name in services} == {
+        "many": {"idle": 2},
+        "mine": {"idle": 1},
+        "toy": {"ready": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"replicas": 2, "sessions": "per_caller"}, "/replicas"),
+        ({"balance": "sticky"}, "/balance"),
+        ({"max_instances": 5}, "/max_instances"),
+    ],
+)
+async def test_options_that_mean_nothing_together_are_refused(
+    world: World, options: dict[str, object], path: str
+) -> None:
+    body = {"name": "odd", "command": "toy", **options}
+    answer = await world.client.post("/api/v1/mcp/servers", json=body)
+
+    assert (answer.status_code, answer.json()["path"]) == (422, path)
+
+
+async def test_calls_of_two_sessions_are_two_instances(world: World) -> None:
+    body = {"name": "mine", "command": "toy", "start": "lazy", "sessions": "per_session"}
+    await world.client.post("/api/v1/mcp/servers", json=body)
+    for session in ("a", "b"):
+        headers = {"Sutazai-Session": session}
+        call = "/api/v1/mcp/servers/mine/tools/echo"
+        assert (await world.client.post(call, json={}, headers=headers)).status_code == 200
+
+    said = (await world.client.get("/api/v1/mcp/bridge/status")).json()
+    assert said["session_count"] == 3
+    assert said["sessions"]["mine"]["session_count"] == 2
+    mesh = (await world.client.get("/api/v1/mesh/services")).json()["services"]
+    members = [each["member"] for each in mesh if each["name"] == "mine"]
+    assert len(set(members)) == 2
+    breakers = (await world.client.get("/api/v1/circuit-breakers")).json()["breakers"]
+    assert [each["name"] for each in breakers].count("server:mine") == 1
+
+
 async def test_secrets_of_a_server_are_masked(world: World) -> None:
     one = await world.client.get("/api/v1/mcp/servers/toy")
     every = await world.client.get("/api/v1/mcp/servers")

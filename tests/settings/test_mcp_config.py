@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.model.servers import Command, Limits, Origin, Remote, StartPolicy
+from domain.model.servers import Balance, Command, Limits, Origin, Remote, Sessions, StartPolicy
 from domain.orchestration.known import BY_NAME
 from entrypoints.given import given_servers
 from entrypoints.mcp_config import ConfigRefused, McpConfig, read_config
@@ -74,6 +74,17 @@ def test_references_are_replaced_from_the_environment(
         ({"env": {"A": 1}}, "expected `str`, got `int` - at `$.env[...]`."),
         ({"sutazai": {"begin": 1}}, "object contains unknown field `begin` - at `$.sutazai`."),
         ({"sutazai": {"start_timeout_s": 0}}, "expected `float` > 0.0 - at `$.sutazai"),
+        ({"sutazai": {"max_instances": 2}}, "max_instances is for a server with sessions per_"),
+        (
+            {"sutazai": {"replicas": 2, "sessions": "per_call"}},
+            "replicas are for a server with sessions shared.",
+        ),
+        ({"sutazai": {"balance": "sticky"}}, "balance is for a server with several replicas."),
+        (
+            {"command": None, "url": "https://x", "sutazai": {"replicas": 2}},
+            "replicas are for a server that runs here.",
+        ),
+        ({"sutazai": {"sessions": "mine"}}, "invalid enum value 'mine' - at `$.sutazai.sessions`"),
     ],
 )
 def test_a_faulty_entry_does_not_refuse_the_others(
@@ -159,13 +170,24 @@ def test_a_url_names_a_server_that_runs_elsewhere(tmp_path: Path) -> None:
 
 
 def test_own_keys_set_limits_and_care(tmp_path: Path) -> None:
-    limits = {"memory_mb": 300, "processes": None, "calls": 4}
+    limits = {"memory_mb": 300, "processes": None, "calls": 4, "line_bytes": 2048}
     own = {"canary_s": 3, "idle_stop_s": 60, "max_life_s": 3600, "limits": limits}
     (server,) = read_one(tmp_path, sutazai=own).servers
 
     assert (server.canary, server.idle_stop) == (timedelta(seconds=3), timedelta(minutes=1))
     assert server.max_life == timedelta(hours=1)
-    assert server.limits == Limits(memory_mb=300, processes=None, calls=4)
+    assert server.limits == Limits(memory_mb=300, processes=None, calls=4, line_bytes=2048)
+
+
+def test_own_keys_set_sessions_and_replicas(tmp_path: Path) -> None:
+    (own,) = read_one(tmp_path, sutazai={"sessions": "per_caller", "max_instances": 3}).servers
+    (many,) = read_one(tmp_path, sutazai={"replicas": 3, "balance": "round_robin"}).servers
+    (plain,) = read_one(tmp_path).servers
+
+    assert (own.sessions, own.max_instances) == (Sessions.PER_CALLER, 3)
+    assert (many.sessions, many.replicas) == (Sessions.SHARED, 3)
+    assert many.balance is Balance.ROUND_ROBIN
+    assert (plain.sessions, plain.replicas) == (Sessions.SHARED, 1)
 
 
 def test_foreign_keys_are_told_and_ignored(tmp_path: Path) -> None:

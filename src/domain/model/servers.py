@@ -93,8 +93,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     Memory is the resident memory of all its processes in MB of a million bytes; `cpu_percent` a
     rate over some seconds, 100 being one core; `output_mb_per_s` what it writes, over some
     seconds as well; `line_bytes` the longest line of its standard output, a message (an answer
-    that is longer, but not twice as long, fails its call alone); `calls` how many may be under way at once and
-    `queue` how many more may wait for their turn.
+    that is longer fails its call alone, unless it goes on to twice as much); `calls` how many may
+    be under way at once and `queue` how many more may wait for their turn.
     """
 
     memory_mb: int | None = 2048
