@@ -60,9 +60,7 @@ class Runner:
         self._life: Life | None = None
         self._task: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._wanted = False
-        self._closed = False
-        self._resting = False
+        self._wanted = self._closed = self._resting = False
         self._settled = asyncio.Event()
         self._out_of_service = asyncio.Event()
         self._nudge = asyncio.Event()
