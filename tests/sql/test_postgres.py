@@ -29,7 +29,7 @@ SHORT = PostgresLimits(
     connect_timeout=timedelta(seconds=1),
     statement_timeout=timedelta(seconds=0.5),
 )
-BOUND_S = 3.0
+BOUND_S = 4.0
 # The slowest way through SHORT's limits, with what a loaded machine adds.
 LOCK = "SELECT pg_advisory_xact_lock(7)"
 
