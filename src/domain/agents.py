@@ -51,6 +51,12 @@ class Models:
         first_names = {id(model): name for name, model in reversed(self._named.items())}
         return {name: each for name, each in self._named.items() if first_names[id(each)] == name}
 
+    def first_name(self, name: str | None) -> str:
+        """The first name of the model that is asked for; an unknown name as it is."""
+        model = self.default if name is None else self._named.get(name)
+        names = (first for first, each in self._named.items() if each is model)
+        return next(names, name or "")
+
     def get(self, name: str | None) -> LanguageModel:
         """The model of this name, the default for None. Raises ModelNotFound."""
         if name is None:

@@ -58,7 +58,8 @@ class ChatService:
     async def send(self, caller: Caller, send: SendMessage, once: Once | None = None) -> Task:
         """Keep the message and its task in one transaction; on return the turn is under way.
 
-        For a key that came before, its task once that has ended. Raises AgentNotFound,
+        Where its model has all the turns that it may have, the turn waits in line instead. For a
+        key that came before, its task once that has ended. Raises AgentNotFound,
         ConversationNotFound, ConversationBusy, MessageInvalid, KeyReused, KeyInFlight.
         """
         caller.require(Scope.CHAT)
@@ -71,7 +72,10 @@ class ChatService:
             task = await self._begin(transaction, caller, send)
             if once is not None:
                 await transaction.keys.keep(caller.id, once.key, task.task_id)
-        self._worker.adopt(task)
+        if task.status is TaskStatus.RUNNING:
+            self._worker.adopt(task)
+        else:
+            self._tasks.wake(task)
         return task
 
     async def _begin(self, transaction: Transaction, caller: Caller, send: SendMessage) -> Task:
@@ -84,7 +88,7 @@ class ChatService:
             interactive=True,
         )
         task = await self._tasks.add(transaction, caller, SubmitTask(payload=payload))
-        return await self._worker.claim_now(transaction, task.task_id)
+        return await self._worker.claim_now(transaction, task) or task
 
     async def _conversation_for(
         self, transaction: Transaction, caller: Caller, send: SendMessage

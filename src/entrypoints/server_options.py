@@ -12,6 +12,7 @@ from domain.model.servers import Balance, OnChange, Remote, ServerSpec, Sessions
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 Span = Annotated[float, msgspec.Meta(gt=0, le=31_536_000)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+ToolName = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class OptionsRefused(Invalid):
@@ -54,6 +55,8 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_instances: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
     replicas: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
     balance: Balance | None = None
+    max_tasks: Count | None = None
+    idempotent_tools: tuple[ToolName, ...] = ()
 
     def applied(self, spec: ServerSpec) -> ServerSpec:
         """The spec with what is given here. Raises OptionsRefused."""
@@ -67,8 +70,18 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         changes: dict[str, object] = {
             name: timedelta(seconds=span) for name, span in spans.items() if span is not None
         }
-        plain = ("start", "on_change", "sessions", "max_instances", "replicas", "balance")
+        plain = (
+            "start",
+            "on_change",
+            "sessions",
+            "max_instances",
+            "replicas",
+            "balance",
+            "max_tasks",
+        )
         changes |= {name: given for name in plain if (given := getattr(self, name)) is not None}
+        if self.idempotent_tools:
+            changes["idempotent_tools"] = self.idempotent_tools
         limits = {
             name: value
             for name, value in msgspec.structs.asdict(self.limits).items()

@@ -19,6 +19,7 @@ from domain.model.tasks import (
     TaskStatus,
     ToolPayload,
     WorkerId,
+    server_lane,
 )
 from domain.ports.storage import Transactions
 from domain.ports.tasks import NewTask
@@ -59,7 +60,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
 
 def tool_task(task_id: str, **changes: Any) -> NewTask:
     payload = ToolPayload(server="clock", tool="now", arguments={"zone": ["UTC", 1, None]})
-    new = NewTask(task_id=TaskId(task_id), payload=payload, owner=ME)
+    new = NewTask(task_id=TaskId(task_id), payload=payload, owner=ME, lane=server_lane("clock"))
     return msgspec.structs.replace(new, **changes)
 
 

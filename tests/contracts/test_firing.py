@@ -5,8 +5,10 @@ import asyncio
 import pytest
 
 from adapters.cron import CronCalendar
+from adapters.inmemory.model import ScriptedLanguageModel
 from adapters.inmemory.signals import MemorySignals
 from adapters.inmemory.system import SeededChance
+from domain.agents import Models
 from domain.model.schedules import Schedule
 from domain.model.tasks import ScheduleId
 from domain.ports.tasks import TaskQuery
@@ -23,7 +25,7 @@ YEARLY = "0 0 1 1 *"
 
 def scheduler(store: Store, seed: int) -> ScheduleService:
     chance, signals = SeededChance(seed), MemorySignals()
-    tasks = TaskService(store.transactions, signals, chance)
+    tasks = TaskService(store.transactions, signals, chance, Models(ScriptedLanguageModel(()), {}))
     return ScheduleService(store.transactions, signals, tasks, CronCalendar(), chance)
 
 

@@ -26,6 +26,7 @@ from domain.model.servers import Command, Era, Origin, ServerName, ServerSpec
 from domain.model.tasks import (
     AgentPayload,
     EventKind,
+    Lane,
     Task,
     TaskEvent,
     TaskId,
@@ -41,6 +42,7 @@ from domain.ports.mcp import Changed, McpSession, Opening, ProgressSink, Traffic
 from domain.ports.mcp import Peer as McpPeer
 from domain.ports.models import LanguageModel, ModelAnswer
 from domain.ports.storage import StorageUnavailable
+from domain.ports.tasks import UNCAPPED
 from domain.tasks.agent_run import AgentRun
 from domain.tasks.carrier import Carrier, WorkerLimits
 from domain.tasks.runs import RunOf, ToolRun
@@ -156,6 +158,7 @@ class AgentBench:
         tools: Mapping[str, Tool],
         repeatable: Iterable[str] = (),
         limits: AgentLimits = AgentLimits(),  # noqa: B008 - a frozen value
+        idempotent: tuple[str, ...] = (),
     ) -> None:
         clock, self.chance = SystemClock(), SeededChance(1)
         self.signals = MemorySignals()
@@ -169,6 +172,7 @@ class AgentBench:
             recipe=Command(command="desk"),
             origin=Origin.FILE,
             owner=LOCAL.id,
+            idempotent_tools=idempotent,
         )
         parts = Parts(
             launcher=MemoryLauncher({"desk": until_input_ends}),
@@ -181,7 +185,7 @@ class AgentBench:
         self._fleet = Fleet(parts, self.store, ToyCompiler(), (spec,))
         self.mcp = McpService(self._fleet, clock)
         self.agents = AgentService(self.store, self.models, lambda: (), clock)
-        self.tasks = TaskService(self.store, self.signals, self.chance)
+        self.tasks = TaskService(self.store, self.signals, self.chance, self.models)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["AgentBench"]:
@@ -194,18 +198,22 @@ class AgentBench:
         finally:
             await self._fleet.stop()
 
-    def worker(self, name: str = "w", limits: WorkerLimits = LIMITS) -> Worker:
+    def worker(
+        self, name: str = "w", limits: WorkerLimits = LIMITS, caps: Mapping[Lane, int] = UNCAPPED
+    ) -> Worker:
         runs: RunOf = {
             ToolPayload: ToolRun(self.mcp, self.store),
             AgentPayload: AgentRun(self.mcp, self.models, self.store),
         }
         carrier = Carrier(self.faulty, self.signals, runs, self.chance, limits)
-        return Worker(WorkerId(name), self.store, self.signals, carrier, limits)
+        return Worker(WorkerId(name), self.store, self.signals, carrier, limits, lambda: caps)
 
     @asynccontextmanager
-    async def working(self, name: str = "w") -> AsyncIterator[Worker]:
+    async def working(
+        self, name: str = "w", caps: Mapping[Lane, int] = UNCAPPED
+    ) -> AsyncIterator[Worker]:
         async with AsyncExitStack() as stack:
-            worker = self.worker(name)
+            worker = self.worker(name, caps=caps)
             await worker.start()
             stack.push_async_callback(worker.stop, timedelta())
             yield worker

@@ -9,10 +9,12 @@ import msgspec
 import pytest
 
 from adapters.cron import CronCalendar
+from adapters.inmemory.model import ScriptedLanguageModel
 from adapters.inmemory.schedules import MemorySchedules
 from adapters.inmemory.signals import MemorySignals
 from adapters.inmemory.system import ManualClock, SeededChance
 from adapters.inmemory.transactions import MemoryTransaction, MemoryTransactions
+from domain.agents import Models
 from domain.model.agents import Agent, AgentId, AgentNotFound
 from domain.model.callers import LOCAL, Caller, CallerId, Scope, ScopeMissing
 from domain.model.conversations import ConversationId, ConversationNotFound
@@ -87,7 +89,7 @@ class Office:
         self.store = Busy(self.clock)
         self.signals = MemorySignals()
         chance = SeededChance(1)
-        tasks = TaskService(self.store, self.signals, chance)
+        tasks = TaskService(self.store, self.signals, chance, Models(ScriptedLanguageModel(()), {}))
         self.schedules = ScheduleService(self.store, self.signals, tasks, CronCalendar(), chance)
 
     async def add(self, cron: str = "*/10 * * * *", **changes: Any) -> Schedule:

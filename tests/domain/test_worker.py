@@ -7,9 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from adapters.inmemory.model import ScriptedLanguageModel
 from adapters.inmemory.signals import MemorySignals
 from adapters.inmemory.system import ManualClock, SeededChance
 from adapters.inmemory.transactions import MemoryTransaction, MemoryTransactions
+from domain.agents import Models
 from domain.model.callers import LOCAL
 from domain.model.servers import ServerDown
 from domain.model.tasks import (
@@ -27,7 +29,7 @@ from domain.model.tasks import (
 )
 from domain.tasks.carrier import Carrier, WorkerLimits
 from domain.tasks.recorder import Recorder
-from domain.tasks.runs import Finish, Indeterminate, RunOf
+from domain.tasks.runs import Finish, RunOf, unsure
 from domain.tasks.service import SubmitTask, TaskService
 from domain.tasks.topics import of_task
 from domain.tasks.worker import Worker
@@ -38,6 +40,8 @@ TICK = timedelta(milliseconds=10)
 LIMITS = WorkerLimits(heartbeat=TICK, poll=TICK, cancel_grace=timedelta(milliseconds=100))
 PAYLOAD = ToolPayload(server="s", tool="t")
 DONE = Finish(outcome=Outcome(status=TaskStatus.SUCCEEDED, result={"n": 1}))
+
+CALL = {"call_id": "c", "server": "s", "tool": "t", "arguments": {}}
 
 RunFunction = Callable[[Task, Recorder], Awaitable[Finish]]
 
@@ -50,7 +54,8 @@ class Bench:
         self.chance = SeededChance(1)
         self.signals = MemorySignals()
         self.transactions = MemoryTransactions(self.clock)
-        self.tasks = TaskService(self.transactions, self.signals, self.chance)
+        models = Models(ScriptedLanguageModel(()), {})
+        self.tasks = TaskService(self.transactions, self.signals, self.chance, models)
 
     def worker(self, run: RunFunction, name: str = "w", limits: WorkerLimits = LIMITS) -> Worker:
         runs: RunOf = {ToolPayload: run, AgentPayload: run}
@@ -122,8 +127,9 @@ async def test_a_failure_that_may_pass_is_tried_again_after_its_delay(bench: Ben
         task_id = await bench.submit()
         await bench.until_retried(task_id)
         task = await bench.until(task_id, TaskStatus.QUEUED)
-        assert task.run_at == bench.clock.now() + timedelta(seconds=1)
-        bench.clock.advance(timedelta(seconds=1))
+        rest = task.run_at - bench.clock.now()
+        assert timedelta(seconds=1) <= rest <= timedelta(seconds=1.25)
+        bench.clock.advance(rest)
         task = await bench.finished(task_id)
     assert (task.status, task.attempt) == (TaskStatus.SUCCEEDED, 2)
     assert await bench.kinds(task_id) == [
@@ -144,10 +150,10 @@ async def test_the_last_attempt_s_failure_is_the_task_s(bench: Bench) -> None:
 
 
 async def test_an_unsure_call_is_indeterminate_and_not_repeated(bench: Bench) -> None:
-    async def unsure(_task: Task, _recorder: Recorder) -> Finish:
-        raise Indeterminate("s/t")
+    async def interrupted(_task: Task, _recorder: Recorder) -> Finish:
+        raise unsure(CALL, "The server broke.")
 
-    async with bench.working(unsure):
+    async with bench.working(interrupted):
         task = await bench.finished(await bench.submit())
     assert task.attempt == 1
     assert task.error is not None
@@ -266,6 +272,38 @@ async def test_an_attempt_that_lost_its_lease_changes_nothing(bench: Bench) -> N
         await worker.stop(timedelta(seconds=1))
     assert (task.attempt, await bench.tasks.get(LOCAL, task_id)) == (2, task)
     assert EventKind.PROGRESS not in await bench.kinds(task_id)
+
+
+async def test_a_worker_that_stood_still_may_take_up_its_own_task_again(bench: Bench) -> None:
+    thawed, again, go = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def run(task: Task, recorder: Recorder) -> Finish:
+        if task.attempt == 1:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                thawed.set()
+                raise
+        again.set()
+        await go.wait()
+        return DONE
+
+    still = WorkerLimits(heartbeat=timedelta(hours=1), poll=TICK)
+    worker = bench.worker(run, "w", still)
+    await worker.start()
+    task_id = await bench.submit()
+    await bench.until(task_id, TaskStatus.RUNNING)
+    (first,) = worker._carrying
+    bench.clock.advance(timedelta(seconds=11))
+    async with asyncio.timeout(5):
+        await again.wait()
+        await thawed.wait()
+        await first
+    assert worker.held == 1
+    go.set()
+    task = await bench.finished(task_id)
+    await worker.stop(timedelta(seconds=5))
+    assert (task.status, task.attempt, worker.held) == (TaskStatus.SUCCEEDED, 2, 0)
 
 
 async def test_a_draining_worker_hands_back_what_it_cannot_end(bench: Bench) -> None:

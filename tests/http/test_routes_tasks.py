@@ -1,6 +1,7 @@
 """Tasks, chat and their event streams, over a real connection."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -79,6 +80,41 @@ async def test_a_task_may_wait_for_its_time(world: World) -> None:
     assert past.status_code == 201
 
 
+async def test_a_task_tells_its_lane_its_policy_and_its_place(world: World) -> None:
+    await world.worker.stop(timedelta())
+    body = {
+        "task_type": "tool",
+        "payload": {"server": "toy", "tool": "echo"},
+        "retry": {"first_delay_s": 0.5, "factor": 3},
+        "on_indeterminate": "ask",
+    }
+    first = (await world.client.post(TASKS, json=body)).json()
+    second = (await world.client.post(TASKS, json=body)).json()
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    later = (await world.client.post(TASKS, json=body | {"run_at": soon})).json()
+    read = (await world.client.get(f"{TASKS}/{second['task_id']}")).json()
+
+    assert (first["queue_position"], second["queue_position"]) == (1, 2)
+    assert "queue_position" not in later
+    assert read == second
+    assert read["lane"] == "server:toy"
+    assert read["on_indeterminate"] == "ask"
+    assert read["retry"] == {"first_delay_s": 0.5, "factor": 3.0, "longest_delay_s": 60.0}
+
+
+async def test_a_deadline_before_the_time_to_begin_is_refused(world: World) -> None:
+    body = {
+        "task_type": "tool",
+        "payload": {"server": "toy", "tool": "echo"},
+        "run_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
+        "deadline_s": 60,
+    }
+    answer = await world.client.post(TASKS, json=body)
+
+    assert answer.status_code == 422
+    assert answer.json()["path"] == "/deadline_s"
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -86,6 +122,9 @@ async def test_a_task_may_wait_for_its_time(world: World) -> None:
         {"task_type": "tool", "payload": {"server": "toy"}},
         {"task_type": "agent", "payload": {"agent": "a", "message": "m", "interactive": True}},
         {"task_type": "tool", "payload": {"server": "t", "tool": "t"}, "max_attempts": 21},
+        {"task_type": "tool", "payload": {"server": "t", "tool": "t"}, "retry": {"factor": 0.5}},
+        {"task_type": "tool", "payload": {"server": "t", "tool": "t"}, "retry": {"delay_s": 5}},
+        {"task_type": "tool", "payload": {"server": "t", "tool": "t"}, "on_indeterminate": "?"},
     ],
 )
 async def test_other_work_is_refused(world: World, body: dict[str, object]) -> None:

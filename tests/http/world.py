@@ -38,6 +38,7 @@ from domain.ports.system import Clock
 from domain.schedules import ScheduleService
 from domain.tasks.agent_run import AgentRun
 from domain.tasks.carrier import Carrier, WorkerLimits
+from domain.tasks.decisions import DecisionService
 from domain.tasks.runs import RunOf, ToolRun
 from domain.tasks.service import TaskService
 from domain.tasks.worker import Worker
@@ -84,7 +85,7 @@ class World:
             lambda: [tool.full_name for tool in self.mcp.tools()],
             clock,
         )
-        self.tasks = TaskService(self.transactions, signals, chance)
+        self.tasks = TaskService(self.transactions, signals, chance, models)
         runs: RunOf = {
             ToolPayload: ToolRun(self.mcp, self.transactions),
             AgentPayload: AgentRun(self.mcp, models, self.transactions),
@@ -111,6 +112,7 @@ class World:
             (RateLimits, self.limits),
             (ChatService, chats),
             (Clock, clock),
+            (DecisionService, DecisionService(self.transactions, signals)),
             (HealthService, health),
             (McpService, self.mcp),
             (MeshService, MeshService(self.mcp, models, health, clock)),

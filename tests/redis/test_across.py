@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis as Client
 
+from adapters.inmemory.model import ScriptedLanguageModel
 from adapters.inmemory.system import ManualClock, SeededChance
 from adapters.inmemory.transactions import MemoryTransactions
+from domain.agents import Models
 from domain.model.callers import LOCAL
 from domain.model.tasks import EventKind, ToolPayload
 from domain.ports.signals import Subscription
@@ -75,9 +77,9 @@ async def test_pieces_of_text_come_in_order_on_each_topic(one: Side, other: Side
 async def test_a_tasks_text_is_followed_live_in_another_process(one: Side, other: Side) -> None:
     transactions, chance = MemoryTransactions(ManualClock()), SeededChance(1)
     payload = ToolPayload(server="s", tool="t")
-    task = await TaskService(transactions, one.signals, chance).submit(
-        LOCAL, SubmitTask(payload=payload)
-    )
+    task = await TaskService(
+        transactions, one.signals, chance, Models(ScriptedLanguageModel(()), {})
+    ).submit(LOCAL, SubmitTask(payload=payload))
     topic = topics.of_task(task.task_id)
     async with aclosing(follow(transactions, other.signals, task.task_id, 0)) as events:
         following = asyncio.ensure_future(anext(events))

@@ -116,9 +116,12 @@ def _was_unsure(case: Case) -> bool:
 def _was_unavailable(case: Case) -> bool:
     task, payload = case.task, case.task.payload
     interactive = isinstance(payload, AgentPayload) and payload.interactive
-    if task.attempt < task.max_attempts and not interactive:
-        return False
-    if isinstance(payload, AgentPayload):
+    return (task.attempt >= task.max_attempts or interactive) and _failed(case)
+
+
+def _failed(case: Case) -> bool:
+    """Whether its last attempt met a failure that may pass."""
+    if isinstance(case.task.payload, AgentPayload):
         node = case.journal.all("claimed", case.tag)[-1].node
         return any(entry.node == node for entry in case.journal.all("model-failed"))
     return case.knows("call-failed")
@@ -126,7 +129,10 @@ def _was_unavailable(case: Case) -> bool:
 
 def _was_too_late(case: Case) -> bool:
     ended, deadline = case.task.finished_at, case.task.deadline_at
-    return deadline is not None and ended is not None and ended >= deadline
+    if deadline is None or ended is None:
+        return False
+    # A retry that would begin behind the deadline is not waited for.
+    return ended >= deadline or (case.task.attempt < case.task.max_attempts and _failed(case))
 
 
 def _turn_was_long(case: Case) -> bool:

@@ -185,15 +185,14 @@ class Life:
         self.fleet = Fleet(parts, transactions, _Compiler(), SPECS)
         self.mcp = WatchedMcp(self.fleet, clock, journal)
         self.model = GuardedModel(world.model, clock)
+        models = Models(self.model, {})
         runs: RunOf = {
             ToolPayload: watched(ToolRun(self.mcp, transactions), journal),
-            AgentPayload: watched(
-                AgentRun(self.mcp, Models(self.model, {}), transactions), journal
-            ),
+            AgentPayload: watched(AgentRun(self.mcp, models, transactions), journal),
         }
         carrier = Carrier(transactions, self.signals, runs, chance, LIMITS)
         self.worker = Worker(WorkerId(machine.name), transactions, self.signals, carrier, LIMITS)
-        self.tasks = TaskService(transactions, self.signals, chance)
+        self.tasks = TaskService(transactions, self.signals, chance, models)
         self.chats = ChatService(transactions, self.tasks, self.worker, chance)
         self.ready = False
 

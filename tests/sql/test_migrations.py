@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from adapters.sql import migrate
 from adapters.sql.engine import open_database
 from adapters.sql.opening import engines
 from domain.model.conversations import ConversationId
-from domain.model.tasks import EventKind, TaskId, ToolPayload
+from domain.model.retries import RetryPolicy
+from domain.model.tasks import EventKind, TaskId, TaskStatus, ToolPayload, WorkerId, server_lane
 from tests.real.postgres import new_database
 
 pytestmark = pytest.mark.anyio
@@ -152,3 +154,43 @@ async def test_rows_of_an_older_version_are_kept_on_the_way_to_the_head(url: str
     assert (task.schedule_id, task.scheduled_for) == (None, None)
     assert [(event.seq, event.kind) for event in events] == [(1, EventKind.START)]
     assert talk.agent_id == "code-helper"
+
+
+async def test_queued_tasks_of_an_older_version_are_claimed_in_their_order(url: str) -> None:
+    """They get their turns with the first claim; those of others join behind by turns."""
+    await migrate.upgrade(url, "0002")
+    rows = (
+        ("t1", "queued", "a", 1, "2026-01-01 00:00:01"),
+        ("t2", "queued", "a", 1, "2026-01-01 00:00:02"),
+        ("t3", "queued", "b", 1, "2026-01-01 00:00:03"),
+        ("late", "queued", "a", 9, "2999-01-01 00:00:00"),
+        ("lapsed", "running", "a", 0, "2026-01-01 00:00:00"),
+        ("done", "succeeded", "a", 0, "2026-01-01 00:00:00"),
+    )
+    zone = "" if url.startswith("sqlite") else "+00"
+    insert = (
+        "INSERT INTO tasks (task_id, task_type, status, payload, priority, owner, attempt,"
+        " max_attempts, run_at, created_at, lease_until, finished_at, last_seq) VALUES "
+    )
+    for task_id, status, owner, priority, second in rows:
+        payload = f'{{"type": "tool", "server": "clock-{owner}", "tool": "now"}}'
+        at = f"'{second}.000000{zone}'"
+        lease = at if status == "running" else "NULL"
+        ended = at if status == "succeeded" else "NULL"
+        values = (
+            f"('{task_id}', 'tool', '{status}', '{payload}', {priority}, '{owner}', 0, 3, "
+            f"{at}, {at}, {lease}, {ended}, 0)"
+        )
+        await _run(url, insert + values)
+    await migrate.upgrade(url)
+    database = open_database(url)
+    async with database.transactions.begin() as transaction:
+        claimed = await transaction.queue.claim(WorkerId("w"), timedelta(minutes=1), 10)
+        counts = await transaction.tasks.counts()
+    await database.dispose()
+    assert [task.task_id for task in claimed] == ["t1", "t3", "t2", "lapsed"]
+    assert [task.lane for task in claimed] == [
+        server_lane(f"clock-{owner}") for owner in ("a", "b", "a", "a")
+    ]
+    assert claimed[0].retry == RetryPolicy()
+    assert counts == {TaskStatus.RUNNING: 4, TaskStatus.QUEUED: 1, TaskStatus.SUCCEEDED: 1}

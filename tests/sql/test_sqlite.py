@@ -15,7 +15,18 @@ import pytest
 from sqlalchemy import ClauseElement, Compiled, Dialect, Insert, event
 from sqlalchemy.dialects import postgresql
 
-from adapters.sql import agents, conversations, migrate, queue, servers, tasks
+from adapters.sql import (
+    agents,
+    claims,
+    conversations,
+    decisions,
+    line,
+    migrate,
+    queue,
+    retention,
+    servers,
+    tasks,
+)
 from adapters.sql.engine import Database, open_database
 from adapters.sql.inspector import SqlInspector
 from adapters.sql.sqlite import Sqlite
@@ -254,7 +265,17 @@ def test_every_statement_can_be_said_to_postgres_too() -> None:
     dialect = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]
     statements = [
         value
-        for module in (agents, servers, conversations, tasks, queue)
+        for module in (
+            agents,
+            servers,
+            conversations,
+            tasks,
+            queue,
+            claims,
+            line,
+            decisions,
+            retention,
+        )
         for name, value in vars(module).items()
         if name.isupper() and isinstance(value, ClauseElement)
     ]

@@ -1,16 +1,20 @@
 """Tasks as workers see them, kept in memory."""
 
-import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from adapters.inmemory.events import put
-from adapters.inmemory.state import Rows, own
+from adapters.inmemory.line import line_up, place_of
+from adapters.inmemory.state import Rows, State, own
 from domain.model.tasks import (
     EventKind,
     Hold,
+    Lane,
     NewEvent,
     Outcome,
     StaleAttempt,
@@ -20,7 +24,7 @@ from domain.model.tasks import (
     TaskStatus,
     WorkerId,
 )
-from domain.ports.tasks import Pulse
+from domain.ports.tasks import UNCAPPED, Pulse
 
 
 class MemoryQueue:
@@ -31,15 +35,21 @@ class MemoryQueue:
         self._clock = rows.clock
 
     async def claim(
-        self, worker: WorkerId, lease: timedelta, limit: int, only: TaskId | None = None
+        self,
+        worker: WorkerId,
+        lease: timedelta,
+        limit: int,
+        only: TaskId | None = None,
+        caps: Mapping[Lane, int] = UNCAPPED,
     ) -> tuple[Task, ...]:
         now = self._clock.now()
-        due = (
+        line_up(self._state, now)
+        due = [
             task
             for task in self._state.tasks.values()
             if only in {None, task.task_id} and _is_due(task, now)
-        )
-        chosen = heapq.nsmallest(limit, due, lambda t: (-t.priority, t.created_at, t.task_id))
+        ]
+        due.sort(key=place_of)
         return tuple(
             self._change(
                 task,
@@ -49,15 +59,27 @@ class MemoryQueue:
                 worker=worker,
                 lease_until=now + lease,
             )
-            for task in chosen
+            for task in islice(self._with_room(due, caps), limit)
         )
+
+    def _with_room(self, due: Iterable[Task], caps: Mapping[Lane, int]) -> Iterator[Task]:
+        """The tasks whose lanes can take one more, each counted as soon as it is given."""
+        running = Counter(
+            task.lane for task in self._state.tasks.values() if task.status is TaskStatus.RUNNING
+        )
+        for task in due:
+            if task.status is TaskStatus.QUEUED:
+                if task.lane in caps and running[task.lane] >= caps[task.lane]:
+                    continue
+                running[task.lane] += 1
+            yield task
 
     async def heartbeat(self, worker: WorkerId, lease: timedelta, holds: tuple[Hold, ...]) -> Pulse:
         until = self._clock.now() + lease
         lost: list[Hold] = []
         cancelled: list[Hold] = []
         for hold in holds:
-            task = self._running(hold)
+            task = running(self._state, hold)
             if task is None or task.worker != worker:
                 lost.append(hold)
             elif self._change(task, lease_until=until).cancel_requested_at is not None:
@@ -65,7 +87,7 @@ class MemoryQueue:
         return Pulse(lost=tuple(lost), cancelled=tuple(cancelled))
 
     async def record(self, hold: Hold, events: tuple[NewEvent, ...]) -> int:
-        task = self._held(hold)
+        task = held(self._state, hold)
         reports = [event.data for event in events if event.kind is EventKind.PROGRESS]
         if reports:
             self._change(task, progress=msgspec.convert(reports[-1], TaskProgress))
@@ -73,7 +95,7 @@ class MemoryQueue:
 
     async def finish(self, hold: Hold, outcome: Outcome) -> Task:
         return self._change(
-            self._held(hold),
+            held(self._state, hold),
             status=outcome.status,
             result=outcome.result,
             error=outcome.error,
@@ -82,10 +104,11 @@ class MemoryQueue:
         )
 
     async def requeue(self, hold: Hold, delay: timedelta, *, counted: bool) -> Task:
-        task = self._held(hold)
+        task = held(self._state, hold)
         return self._change(
             task,
             status=TaskStatus.QUEUED,
+            turn=None if delay > timedelta() else task.turn,
             run_at=self._clock.now() + delay,
             max_attempts=task.max_attempts if counted else task.max_attempts + 1,
             worker=None,
@@ -110,21 +133,25 @@ class MemoryQueue:
         self._state.tasks[task.task_id] = changed
         return own(changed)
 
-    def _running(self, hold: Hold) -> Task | None:
-        task = self._state.tasks.get(hold.task_id)
-        if task is None or task.status is not TaskStatus.RUNNING or task.attempt != hold.attempt:
-            return None
-        return task
 
-    def _held(self, hold: Hold) -> Task:
-        task = self._running(hold)
-        if task is None:
-            raise StaleAttempt(
-                f"Attempt {hold.attempt} of the task {hold.task_id!r} no longer counts.",
-                task_id=hold.task_id,
-                attempt=hold.attempt,
-            )
-        return task
+def running(state: State, hold: Hold) -> Task | None:
+    """The task if it runs at this attempt."""
+    task = state.tasks.get(hold.task_id)
+    if task is None or task.status is not TaskStatus.RUNNING or task.attempt != hold.attempt:
+        return None
+    return task
+
+
+def held(state: State, hold: Hold) -> Task:
+    """The same. Raises StaleAttempt."""
+    task = running(state, hold)
+    if task is None:
+        raise StaleAttempt(
+            f"Attempt {hold.attempt} of the task {hold.task_id!r} no longer counts.",
+            task_id=hold.task_id,
+            attempt=hold.attempt,
+        )
+    return task
 
 
 def _is_due(task: Task, now: datetime) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 from domain.model.agents import Agent, AgentId
 from domain.model.callers import CallerId
 from domain.model.conversations import Conversation, ConversationId, StoredMessage
+from domain.model.decisions import Decision, DecisionId
 from domain.model.keys import IdempotencyKey
 from domain.model.schedules import Schedule
 from domain.model.servers import ServerName, ServerSpec
@@ -44,6 +45,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     events: dict[TaskId, tuple[TaskEvent, ...]] = msgspec.field(default_factory=dict)
     keys: dict[tuple[CallerId, IdempotencyKey], KeptKey] = msgspec.field(default_factory=dict)
     schedules: dict[ScheduleId, Schedule] = msgspec.field(default_factory=dict)
+    decisions: dict[DecisionId, Decision] = msgspec.field(default_factory=dict)
 
     def copy(self) -> "State":
         """A state of its own to change."""

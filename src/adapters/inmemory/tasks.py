@@ -2,10 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import timedelta
 
 import msgspec
 
+from adapters.inmemory.decisions import void
 from adapters.inmemory.events import put
+from adapters.inmemory.line import in_line, joined, place_of
 from adapters.inmemory.pages import page
 from adapters.inmemory.state import Rows, own
 from domain.model.conversations import ConversationBusy
@@ -26,7 +29,7 @@ from domain.model.tasks import (
     TaskStatus,
     TaskType,
 )
-from domain.ports.tasks import NewTask, TaskQuery
+from domain.ports.tasks import MOST_COUNTED, NewTask, TaskQuery
 
 CANCELLED_EARLY = TaskError(reason="cancelled", message="Cancelled while no worker held it.")
 
@@ -46,23 +49,25 @@ class MemoryTasks:
             self._require_fresh(new.fire)
         now = self._clock.now()
         kind = TaskType.AGENT if isinstance(new.payload, AgentPayload) else TaskType.TOOL
-        return self._keep(
-            Task(
-                task_id=new.task_id,
-                task_type=kind,
-                status=TaskStatus.QUEUED,
-                payload=new.payload,
-                priority=new.priority,
-                owner=new.owner,
-                conversation_id=new.conversation_id,
-                max_attempts=new.max_attempts,
-                run_at=now + new.delay,
-                deadline_at=None if new.deadline is None else now + new.deadline,
-                created_at=now,
-                schedule_id=None if new.fire is None else new.fire.schedule_id,
-                scheduled_for=None if new.fire is None else new.fire.scheduled_for,
-            )
+        task = Task(
+            task_id=new.task_id,
+            task_type=kind,
+            status=TaskStatus.QUEUED,
+            payload=new.payload,
+            priority=new.priority,
+            owner=new.owner,
+            lane=new.lane,
+            conversation_id=new.conversation_id,
+            max_attempts=new.max_attempts,
+            retry=new.retry,
+            on_indeterminate=new.on_indeterminate,
+            run_at=now + new.delay,
+            deadline_at=None if new.deadline is None else now + new.deadline,
+            created_at=now,
+            schedule_id=None if new.fire is None else new.fire.schedule_id,
+            scheduled_for=None if new.fire is None else new.fire.scheduled_for,
         )
+        return self._keep(task if new.delay > timedelta() else joined(self._state, task))
 
     async def get(self, task_id: TaskId) -> Task:
         return own(self._found(task_id))
@@ -92,6 +97,7 @@ class MemoryTasks:
             return self._keep(marked)
         data = msgspec.to_builtins(CANCELLED_EARLY)
         put(self._state, task, (NewEvent(kind=EventKind.ERROR, data=data),), now)
+        void(self._state, task_id, now)
         return self._keep(
             msgspec.structs.replace(
                 marked, status=TaskStatus.CANCELLED, finished_at=now, error=CANCELLED_EARLY
@@ -104,6 +110,12 @@ class MemoryTasks:
 
     async def counts(self) -> Mapping[TaskStatus, int]:
         return dict(Counter(task.status for task in self._state.tasks.values()))
+
+    async def place(self, task: Task) -> int | None:
+        if task.turn is None:
+            return None
+        before = sum(place_of(other) < place_of(task) for other in in_line(self._state))
+        return min(before + 1, MOST_COUNTED)
 
     def _require_idle_conversation(self, new: NewTask) -> None:
         if new.conversation_id is not None and any(

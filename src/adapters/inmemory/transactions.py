@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 
 from adapters.inmemory.agents import MemoryAgents
 from adapters.inmemory.conversations import MemoryConversations
+from adapters.inmemory.decisions import MemoryDecisions
 from adapters.inmemory.keys import MemoryKeys
 from adapters.inmemory.queue import MemoryQueue
+from adapters.inmemory.retention import MemoryRetention
 from adapters.inmemory.schedules import MemorySchedules
 from adapters.inmemory.servers import MemoryServers
 from adapters.inmemory.state import Rows, State
@@ -26,6 +28,8 @@ class MemoryTransaction:
         self.queue = MemoryQueue(rows)
         self.keys = MemoryKeys(rows)
         self.schedules = MemorySchedules(rows)
+        self.retention = MemoryRetention(rows)
+        self.decisions = MemoryDecisions(rows)
 
 
 class MemoryTransactions:

@@ -28,6 +28,12 @@ class After(FunctionElement[Any]):
     inherit_cache = True
 
 
+class Greatest(FunctionElement[Any]):
+    """The greatest of values that are not NULL."""
+
+    inherit_cache = True
+
+
 def after(parameter: str) -> After:
     """The time that lies the bound `parameter`, in seconds, ahead."""
     return After(bindparam(parameter, type_=Float()))
@@ -60,6 +66,10 @@ class Dialect(Protocol):
 
         A look that costs no write. Raises what the driver raises.
         """
+        ...
+
+    async def lock_claims(self, connection: AsyncConnection) -> None:
+        """Let one claim at a time count what runs, until the transaction ends."""
         ...
 
     def violated(self, error: DBAPIError) -> str:

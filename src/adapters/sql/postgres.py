@@ -11,10 +11,10 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from adapters.sql.core_only import AsyncConnection
-from adapters.sql.dialect import FAULTS, After, Now
+from adapters.sql.dialect import FAULTS, After, Greatest, Now
 
-STARTERS_LOCK = 0x73757461
-# Any number will do as long as every version of this system takes the same ("suta").
+STARTERS_LOCK, CLAIMS_LOCK = 0x73757461, 0x73757462
+# Any numbers will do as long as every version of this system takes the same ("suta", "sutb").
 
 _WRONG = ("0A", "22", "23", "42")
 # Classes of SQLSTATE for a statement that is wrong in itself: a programming error, no fault.
@@ -46,6 +46,11 @@ def _(element: After, compiler: SQLCompiler, **options: Any) -> str:
     return f"(statement_timestamp() + make_interval(secs => {distance}))"
 
 
+@compiles(Greatest, "postgresql")
+def _(element: Greatest, compiler: SQLCompiler, **options: Any) -> str:
+    return f"greatest({compiler.process(element.clauses, **options)})"
+
+
 class Postgres:
     """The dialect of a PostgreSQL server."""
 
@@ -60,6 +65,9 @@ class Postgres:
     async def obstacle(self, connection: AsyncConnection) -> str:
         writable = (await connection.execute(WRITABLE)).scalar()
         return "" if writable else _WORDS["25006"]
+
+    async def lock_claims(self, connection: AsyncConnection) -> None:
+        await connection.execute(text(f"SELECT pg_advisory_xact_lock({CLAIMS_LOCK})"))
 
     def violated(self, error: DBAPIError) -> str:
         return str(getattr(error.driver_exception, "constraint_name", None) or "")

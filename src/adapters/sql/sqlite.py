@@ -17,7 +17,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from adapters.sql.core_only import AsyncConnection, AsyncEngine, create_async_engine
-from adapters.sql.dialect import FAULTS, After, Engines, Now
+from adapters.sql.dialect import FAULTS, After, Engines, Greatest, Now
 from adapters.sql.tables import metadata
 from adapters.sql.visits import connected
 
@@ -52,6 +52,11 @@ def _(element: After, compiler: SQLCompiler, **options: Any) -> str:
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {distance} || ' seconds')"
 
 
+@compiles(Greatest, "sqlite")
+def _(element: Greatest, compiler: SQLCompiler, **options: Any) -> str:
+    return f"max({compiler.process(element.clauses, **options)})"
+
+
 class Sqlite:
     """The dialect of a database file."""
 
@@ -66,6 +71,9 @@ class Sqlite:
 
     async def lock_starters(self, _connection: AsyncConnection) -> None:
         """The write transaction is the lock."""
+
+    async def lock_claims(self, _connection: AsyncConnection) -> None:
+        """As above: the write transaction is the lock."""
 
     async def obstacle(self, _connection: AsyncConnection) -> str:
         """The file and its disk are looked at: a lock that others hold is no obstacle."""

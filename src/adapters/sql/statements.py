@@ -71,6 +71,15 @@ class Statements:
             self.broken = True
             raise
 
+    async def lock_claims(self) -> None:
+        """See Dialect."""
+        try:
+            with translated(self._engines):
+                await self._engines.dialect.lock_claims(self._connection)
+        except StorageUnavailable:
+            self.broken = True
+            raise
+
     async def _run(
         self, statement: Executable, parameters: Parameters | None
     ) -> Sequence[Row[Any]]:

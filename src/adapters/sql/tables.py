@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -24,6 +25,8 @@ from sqlalchemy import (
 
 from domain.model.agents import AgentLimits
 from domain.model.conversations import Message
+from domain.model.decisions import Question
+from domain.model.retries import RetryPolicy
 from domain.model.schedules import ScheduledWork
 from domain.model.servers import ServerSpec
 from domain.model.tasks import Payload, TaskError, TaskProgress
@@ -128,9 +131,14 @@ messages = Table(
     UniqueConstraint("conversation_id", "seq"),
 )
 
-CLAIMABLE = text("status IN ('queued', 'running')")
-# SQLite uses a partial index only where the query repeats its condition word by word.
 UNFINISHED = text("status IN ('queued', 'running', 'waiting')")
+# SQLite uses a partial index only where the query repeats its condition word by word.
+IN_LINE = text("status = 'queued' AND turn IS NOT NULL")
+DELAYED = text("status = 'queued' AND turn IS NULL")
+RUNNING = text("status = 'running'")
+DATED = text("status IN ('queued', 'running', 'waiting') AND deadline_at IS NOT NULL")
+ENDED = text("finished_at IS NOT NULL")
+UNDECIDED = text("decision IS NULL")
 
 tasks = Table(
     "tasks",
@@ -141,9 +149,13 @@ tasks = Table(
     Column("payload", Json(Payload), nullable=False),
     Column("priority", Integer, nullable=False),
     Column("owner", String, nullable=False),
+    Column("lane", String, nullable=False),
+    Column("turn", BigInteger),
     Column("conversation_id", String),
     Column("attempt", Integer, nullable=False),
     Column("max_attempts", Integer, nullable=False),
+    Column("retry", Json(RetryPolicy), nullable=False),
+    Column("on_indeterminate", String, nullable=False),
     Column("run_at", Utc, nullable=False),
     Column("deadline_at", Utc),
     Column("created_at", Utc, nullable=False),
@@ -161,13 +173,20 @@ tasks = Table(
 )
 # The conditions of partial indexes on PostgreSQL stand in the migrations alone: naming them here
 # would import its dialect.
+_PLACE = (tasks.c.priority.desc(), tasks.c.turn, tasks.c.created_at, tasks.c.task_id)
+Index("ix_tasks_line", *_PLACE, sqlite_where=IN_LINE)
 Index(
-    "ix_tasks_claimable",
-    tasks.c.priority.desc(),
-    tasks.c.created_at,
-    tasks.c.task_id,
-    sqlite_where=CLAIMABLE,
+    "ix_tasks_line_of_owner",
+    tasks.c.owner,
+    tasks.c.priority,
+    tasks.c.turn,
+    sqlite_where=IN_LINE,
 )
+Index("ix_tasks_line_of_lane", tasks.c.lane, *_PLACE, sqlite_where=IN_LINE)
+Index("ix_tasks_delayed", tasks.c.run_at, tasks.c.task_id, sqlite_where=DELAYED)
+Index("ix_tasks_running", tasks.c.lane, sqlite_where=RUNNING)
+Index("ix_tasks_dated", tasks.c.deadline_at, sqlite_where=DATED)
+Index("ix_tasks_ended", tasks.c.finished_at, sqlite_where=ENDED)
 Index("uq_tasks_busy_conversation", tasks.c.conversation_id, unique=True, sqlite_where=UNFINISHED)
 Index("ix_tasks_created_at_task_id", tasks.c.created_at, tasks.c.task_id)
 Index("uq_tasks_fire", tasks.c.schedule_id, tasks.c.scheduled_for, unique=True)
@@ -182,6 +201,23 @@ task_events = Table(
     Column("data", Json(Mapping[str, Any]), nullable=False),
     Column("at", Utc, nullable=False),
 )
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("decision_id", String, primary_key=True),
+    Column("task_id", String, ForeignKey("tasks.task_id", ondelete="CASCADE"), nullable=False),
+    Column("owner", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("question", Json(Question), nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("decided_at", Utc),
+    Column("decision", String),
+    Column("decided_by", String),
+    Index(None, "created_at", "decision_id"),
+)
+Index("uq_decisions_open", decisions.c.task_id, unique=True, sqlite_where=UNDECIDED)
+Index("ix_decisions_task_id", decisions.c.task_id)
 
 idempotency_keys = Table(
     "idempotency_keys",

@@ -1,21 +1,27 @@
 """Tasks as their owners see them, as rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 from sqlalchemy import BigInteger, Row, bindparam, case, func, insert, null, select, update
 
 from adapters.sql.dialect import Now, after, seconds
+from adapters.sql.line import TURN_OF_NEW, place_in_line
 from adapters.sql.pages import page_of, rows_after
 from adapters.sql.statements import Statements
-from adapters.sql.tables import UNFINISHED, task_events, tasks
+from adapters.sql.tables import UNDECIDED, UNFINISHED, decisions, task_events, tasks
+from domain.errors import Conflict
 from domain.model.conversations import ConversationBusy
+from domain.model.decisions import Verdict
 from domain.model.pages import Page
 from domain.model.tasks import (
     AgentPayload,
     EventKind,
     FiredAlready,
+    Hold,
+    NewEvent,
     Task,
     TaskError,
     TaskEvent,
@@ -43,6 +49,7 @@ ADD = (
     )
     .returning(*tasks.c)
 )
+ADD_TO_LINE = ADD.values(turn=TURN_OF_NEW)
 GET = select(tasks).where(_THIS)
 CANCEL = (
     update(tasks)
@@ -66,12 +73,47 @@ EVENTS = (
     .order_by(task_events.c.seq)
     .limit(bindparam("most"))
 )
+VOID = (
+    update(decisions)
+    .where(decisions.c.task_id.in_(bindparam("ids", expanding=True)), UNDECIDED)
+    .values(decision=Verdict.VOID, decided_at=Now())
+)
+# What nobody decided before the task ended.
 COUNTS = select(tasks.c.status, func.count().label("number")).group_by(tasks.c.status)
 
 
 def task_of(row: Row[Any]) -> Task:
     """A row of `tasks` as the domain's value."""
     return msgspec.convert(row, Task, from_attributes=True)
+
+
+def numbered(hold: Hold, events: Sequence[NewEvent], last: int) -> list[dict[str, Any]]:
+    """The events as rows, of which the last has the number `last`."""
+    return [
+        {
+            "task_id": hold.task_id,
+            "seq": seq,
+            "attempt": hold.attempt,
+            "kind": event.kind,
+            "data": event.data,
+        }
+        for seq, event in enumerate(events, last - len(events) + 1)
+    ]
+
+
+def _conflicts(new: NewTask) -> dict[str, Conflict]:
+    conflicts: dict[str, Conflict] = {}
+    if new.conversation_id is not None:
+        conflicts["uq_tasks_busy_conversation"] = ConversationBusy(
+            f"A turn of the conversation {new.conversation_id!r} is still under way.",
+            conversation_id=new.conversation_id,
+        )
+    if new.fire is not None:
+        conflicts["uq_tasks_fire"] = FiredAlready(
+            f"The schedule {new.fire.schedule_id!r} has a task for that time.",
+            schedule_id=new.fire.schedule_id,
+        )
+    return conflicts
 
 
 class SqlTasks:
@@ -88,23 +130,21 @@ class SqlTasks:
             "payload": new.payload,
             "priority": new.priority,
             "owner": new.owner,
+            "lane": new.lane,
             "conversation_id": new.conversation_id,
             "max_attempts": new.max_attempts,
+            "retry": new.retry,
+            "on_indeterminate": new.on_indeterminate,
             "delay_s": seconds(new.delay),
             "deadline_s": seconds(new.deadline),
             "schedule_id": None if new.fire is None else new.fire.schedule_id,
             "scheduled_for": None if new.fire is None else new.fire.scheduled_for,
         }
-        busy = ConversationBusy(
-            f"A turn of the conversation {new.conversation_id!r} is still under way.",
-            conversation_id=new.conversation_id,
-        )
-        fired = FiredAlready(
-            f"The schedule {values['schedule_id']!r} has a task for that time.",
-            schedule_id=values["schedule_id"],
-        )
-        conflicts = {"uq_tasks_busy_conversation": busy, "uq_tasks_fire": fired}
-        rows = await self._statements.rows(ADD, values, conflicts)
+        statement = ADD
+        if new.delay <= timedelta():
+            statement = ADD_TO_LINE
+            values |= {"joins_as": new.owner, "joins_at": new.priority}
+        rows = await self._statements.rows(statement, values, _conflicts(new))
         return task_of(rows[0])
 
     async def get(self, task_id: TaskId) -> Task:
@@ -140,14 +180,11 @@ class SqlTasks:
             )
         task = task_of(row)
         if task.status is TaskStatus.CANCELLED:
-            last = {
-                "task_id": task_id,
-                "seq": row.last_seq,
-                "attempt": task.attempt,
-                "kind": EventKind.ERROR,
-                "data": CANCELLED_EARLY,
-            }
-            await self._statements.rows(ADD_EVENTS, last)
+            data = msgspec.to_builtins(CANCELLED_EARLY)
+            hold = Hold(task_id=task_id, attempt=task.attempt)
+            rows = numbered(hold, [NewEvent(kind=EventKind.ERROR, data=data)], row.last_seq)
+            await self._statements.rows(ADD_EVENTS, rows)
+            await self._statements.rows(VOID, {"ids": [task_id]})
         return task
 
     async def events(self, task_id: TaskId, after: int, limit: int) -> tuple[TaskEvent, ...]:
@@ -158,3 +195,6 @@ class SqlTasks:
     async def counts(self) -> Mapping[TaskStatus, int]:
         rows = await self._statements.rows(COUNTS)
         return {TaskStatus(row.status): row.number for row in rows}
+
+    async def place(self, task: Task) -> int | None:
+        return await place_in_line(self._statements, task)

@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager, suppress
 from adapters.sql.agents import SqlAgents
 from adapters.sql.conversations import SqlConversations
 from adapters.sql.core_only import AsyncConnection, AsyncEngine
+from adapters.sql.decisions import SqlDecisions
 from adapters.sql.dialect import Engines
 from adapters.sql.keys import SqlKeys
 from adapters.sql.queue import SqlQueue
+from adapters.sql.retention import SqlRetention
 from adapters.sql.schedules import SqlSchedules
 from adapters.sql.servers import SqlServers
 from adapters.sql.statements import Statements, translated
@@ -25,6 +27,8 @@ class SqlTransaction:
         self.conversations = SqlConversations(statements)
         self.tasks = SqlTasks(statements)
         self.queue = SqlQueue(statements)
+        self.retention = SqlRetention(statements)
+        self.decisions = SqlDecisions(statements)
         self.keys = SqlKeys(statements)
         self.schedules = SqlSchedules(statements)
 

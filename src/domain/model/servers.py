@@ -166,6 +166,10 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
     # A real server takes some 60 MB: a gigabyte in all.
     replicas: int = 1
     balance: Balance = Balance.LEAST_IN_FLIGHT
+    max_tasks: int | None = None
+    # So many tool tasks of it run at once, in all processes together.
+    idempotent_tools: tuple[str, ...] = ()
+    # Their calls may be repeated, whatever they say of themselves; "*" are all.
     canary: timedelta = timedelta(seconds=10)
     # A quiet server is asked for a sign this often; users expect health within seconds.
     idle_stop: timedelta | None = None
@@ -179,6 +183,10 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
     def digest(self) -> str:
         """SHA-256 of the recipe in hex: what is learned of a server is kept under it."""
         return hashlib.sha256(msgspec.json.encode(self.recipe, order="sorted")).hexdigest()
+
+    def calls_idempotent(self, tool: str) -> bool:
+        """Whether an operator says that calls of a tool may be repeated."""
+        return "*" in self.idempotent_tools or tool in self.idempotent_tools
 
 
 class ServerState(StrEnum):

@@ -12,10 +12,13 @@ from domain.errors import Conflict, NotFound
 from domain.model.agents import AgentId
 from domain.model.callers import CallerId
 from domain.model.conversations import ConversationId, Message
+from domain.model.retries import DEFAULT_RETRY, RetryPolicy
 
 TaskId = NewType("TaskId", str)
 ScheduleId = NewType("ScheduleId", str)
 WorkerId = NewType("WorkerId", str)
+Lane = NewType("Lane", str)
+# What a task will mostly wait for, and what a cap limits: one server, or one model.
 
 
 class TaskNotFound(NotFound):
@@ -50,7 +53,13 @@ class TaskStatus(StrEnum):
 
 TASK_TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = MappingProxyType(
     {
-        TaskStatus.QUEUED: frozenset({TaskStatus.RUNNING, TaskStatus.CANCELLED}),
+        TaskStatus.QUEUED: frozenset(
+            {
+                TaskStatus.RUNNING,
+                TaskStatus.FAILED,  # its deadline passed
+                TaskStatus.CANCELLED,
+            }
+        ),
         TaskStatus.RUNNING: frozenset(
             {
                 TaskStatus.RUNNING,  # reclaimed after a lost lease: the next attempt
@@ -61,7 +70,14 @@ TASK_TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = MappingProxyType(
                 TaskStatus.CANCELLED,
             }
         ),
-        TaskStatus.WAITING: frozenset({TaskStatus.QUEUED, TaskStatus.FAILED, TaskStatus.CANCELLED}),
+        TaskStatus.WAITING: frozenset(
+            {
+                TaskStatus.QUEUED,
+                TaskStatus.SUCCEEDED,  # a person knows what came of its call
+                TaskStatus.FAILED,
+                TaskStatus.CANCELLED,
+            }
+        ),
         TaskStatus.SUCCEEDED: frozenset(),
         TaskStatus.FAILED: frozenset(),
         TaskStatus.CANCELLED: frozenset(),
@@ -117,6 +133,26 @@ class TaskType(StrEnum):
     AGENT = "agent"
 
 
+def server_lane(name: str) -> Lane:
+    """The lane of calls of one server."""
+    return Lane(f"server:{name}")
+
+
+def model_lane(name: str) -> Lane:
+    """The lane of turns that one model answers."""
+    return Lane(f"model:{name}")
+
+
+class OnIndeterminate(StrEnum):
+    """What becomes of a task whose call may have had its effect and must not be repeated.
+
+    ASK lets it wait for a person's decision.
+    """
+
+    FAIL = "fail"
+    ASK = "ask"
+
+
 class TaskError(msgspec.Struct, frozen=True, kw_only=True):
     """Why a task failed.
 
@@ -143,6 +179,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     `attempt` counts claims: 0 before the first; it fences every write of a worker.
     `lease_until` is when the worker must have shown life; all times are the store's clock's.
     A schedule's task knows the time for which it was submitted.
+    `turn` is its place among the tasks of its priority that are in line, None while a queued task
+    waits for its `run_at`: see TaskQueue. `queue_position` is not kept: it is filled in for those
+    who look at one task.
     """
 
     task_id: TaskId
@@ -151,9 +190,14 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     payload: Payload
     priority: int = 0
     owner: CallerId
+    lane: Lane = Lane("")
+    turn: int | None = None
+    queue_position: int | None = None
     conversation_id: ConversationId | None = None
     attempt: int = 0
     max_attempts: int = 3
+    retry: RetryPolicy = DEFAULT_RETRY
+    on_indeterminate: OnIndeterminate = OnIndeterminate.FAIL
     run_at: datetime
     deadline_at: datetime | None = None
     created_at: datetime
@@ -201,6 +245,7 @@ class EventKind(StrEnum):
     TOOL_RESULT = "tool_result"
     PROGRESS = "progress"
     RETRY = "retry"
+    DECISION = "decision"
     DONE = "done"
     ERROR = "error"
 
@@ -210,6 +255,24 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: EventKind
     data: Mapping[str, Any]
+
+
+OVERDUE = Outcome(
+    status=TaskStatus.FAILED,
+    error=TaskError(reason="deadline", message="Its deadline passed before it was carried out."),
+)
+# The end of a task that no worker held.
+
+
+def last_event(task_id: TaskId, outcome: Outcome) -> NewEvent:
+    """The event that tells a task's end, and after which none follows."""
+    data: dict[str, Any] = {"task_id": task_id, "status": outcome.status.value}
+    if outcome.result is not None:
+        data["result"] = outcome.result
+    if outcome.error is None:
+        return NewEvent(kind=EventKind.DONE, data=data)
+    data |= {"reason": outcome.error.reason, "message": outcome.error.message}
+    return NewEvent(kind=EventKind.ERROR, data=data)
 
 
 class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):

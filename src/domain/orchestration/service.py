@@ -13,6 +13,7 @@ from domain.model.servers import (
     Era,
     OnChange,
     ServerName,
+    ServerNotFound,
     ServerRecord,
     ServerSpec,
     ServerUnusable,
@@ -112,6 +113,19 @@ class McpService:
     def known_tools(self, server: str) -> tuple[Tool, ...]:
         """The tools last listed by a server, on offer or not; empty for an unknown one."""
         return self._fleet.catalogue.of(ServerName(server))
+
+    def repeatable(self, server: str, tool: str) -> bool:
+        """Whether a second call does no further harm: as an operator says, else the tool's hints.
+
+        False for what is not known.
+        """
+        try:
+            spec = self._fleet.group(server).record.spec
+        except ServerNotFound:
+            return False
+        if spec.calls_idempotent(tool):
+            return True
+        return any(known.repeatable for known in self.known_tools(server) if known.name == tool)
 
     def find(self, full_name: str) -> Tool:
         """A tool by its full name. Raises ToolNotFound."""

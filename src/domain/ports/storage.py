@@ -19,9 +19,10 @@ from domain.model.conversations import (
 from domain.model.pages import Page, PageQuery
 from domain.model.servers import ServerName, ServerSpec
 from domain.model.tasks import TaskId
+from domain.ports.decisions import DecisionStore
 from domain.ports.keys import KeyStore
 from domain.ports.schedules import ScheduleStore
-from domain.ports.tasks import TaskQueue, TaskStore
+from domain.ports.tasks import TaskQueue, TaskRetention, TaskStore
 
 
 class StorageUnavailable(Unavailable):
@@ -128,6 +129,10 @@ class Transaction(Protocol):
     def keys(self) -> KeyStore: ...
     @property
     def schedules(self) -> ScheduleStore: ...
+    @property
+    def retention(self) -> TaskRetention: ...
+    @property
+    def decisions(self) -> DecisionStore: ...
 
 
 class Transactions(Protocol):

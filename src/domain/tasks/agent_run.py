@@ -29,13 +29,14 @@ from domain.ports.models import LanguageModel, ModelRefused, Usage
 from domain.ports.storage import Transaction, Transactions
 from domain.tasks.recorder import Recorder
 from domain.tasks.runs import (
+    INTERRUPTED,
     Finish,
-    Indeterminate,
     all_events,
     as_json,
     calls_in_flight,
     failed,
     runner_of,
+    unsure,
 )
 from domain.turn import (
     CallFinished,
@@ -85,12 +86,8 @@ class AgentRun:
 
     def _refuse_repeats(self, events: tuple[TaskEvent, ...]) -> None:
         for call in calls_in_flight(events):
-            try:
-                repeatable = self._mcp.find(call["name"]).repeatable
-            except ToolNotFound:
-                repeatable = False
-            if not repeatable:
-                raise Indeterminate(call["name"])
+            if not self._mcp.repeatable(call["server"] or "", call["tool"]):
+                raise unsure(call, INTERRUPTED)
 
 
 async def _history(transaction: Transaction, payload: AgentPayload) -> tuple[Message, ...]:
@@ -164,22 +161,12 @@ class _Turn:
         self._messages.append(message)
         self._input_tokens += usage.input_tokens
         self._output_tokens += usage.output_tokens
-        step = TurnStep(
-            messages=(message,),
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-        )
-        data: dict[str, Any] = msgspec.to_builtins(step)
-        await self._recorder.record(NewEvent(kind=EventKind.STEP, data=data), *more)
+        await self._recorder.record(step(message, usage), *more)
 
     async def _answered(self, call: ToolCall, message: Message) -> None:
-        data = {
-            **self._named(call),
-            "is_error": message.is_error,
-            "result": self._results.pop(call.call_id),
-        }
-        self._calls.append({key: data[key] for key in CALL_KEYS})
-        await self._step(message, Usage(), NewEvent(kind=EventKind.TOOL_RESULT, data=data))
+        result = answered(self._named(call), message, self._results.pop(call.call_id))
+        self._calls.append({key: result.data[key] for key in CALL_KEYS})
+        await self._step(message, Usage(), result)
 
     async def _call(self, call: ToolCall) -> Message:
         """Call the tool; a failure is an answer that the model can react to."""
@@ -242,6 +229,23 @@ class _Turn:
         error = TaskError(reason="turn-limit", message=failure.message)
         outcome = Outcome(status=TaskStatus.FAILED, error=error)
         return Finish(outcome=outcome, messages=_without_open_calls(self._messages))
+
+
+def step(message: Message, usage: Usage) -> NewEvent:
+    """The event that keeps a step of a turn."""
+    done = TurnStep(
+        messages=(message,),
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+    )
+    data: dict[str, Any] = msgspec.to_builtins(done)
+    return NewEvent(kind=EventKind.STEP, data=data)
+
+
+def answered(call: Mapping[str, Any], message: Message, result: Mapping[str, Any]) -> NewEvent:
+    """The event that tells a call's answer; `call` is the data of its TOOL_CALL event."""
+    data = {**call, "is_error": message.is_error, "result": result}
+    return NewEvent(kind=EventKind.TOOL_RESULT, data=data)
 
 
 def finished_steps(events: tuple[TaskEvent, ...]) -> tuple[Message, ...]:

@@ -8,12 +8,12 @@ from enum import StrEnum
 import msgspec
 
 from domain.errors import Failure, Unavailable
-from domain.model.conversations import MessageId
 from domain.model.tasks import (
     AgentPayload,
     EventKind,
     Hold,
     NewEvent,
+    OnIndeterminate,
     Outcome,
     StaleAttempt,
     Task,
@@ -24,8 +24,16 @@ from domain.ports.signals import Signals
 from domain.ports.storage import StorageUnavailable, Transactions
 from domain.ports.system import Chance
 from domain.tasks.agent_run import finished_steps
+from domain.tasks.endings import Again, Ask, Ending, Endings, HandBack
 from domain.tasks.recorder import Recorder
-from domain.tasks.runs import Finish, Indeterminate, RunOf, all_events, failed, retry_delay
+from domain.tasks.runs import (
+    Finish,
+    Indeterminate,
+    RunOf,
+    all_events,
+    failed,
+    indeterminate,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +94,8 @@ class Carrier:
         self._transactions = transactions
         self._signals = signals
         self._runs = runs
-        self._chance = chance
         self._limits = limits
+        self._endings = Endings(transactions, chance, limits.finish_tries, limits.heartbeat)
 
     async def carry(self, held: Held) -> None:
         """Return when the task has ended or is another's."""
@@ -96,12 +104,11 @@ class Carrier:
             held.hold, self._transactions, self._signals, limits.finish_tries, limits.heartbeat
         )
         try:
-            finish = await self._attempt(held, recorder)
+            ending = await self._attempt(held, recorder)
             await recorder.close()
-            if finish is not None:
-                await self._finish(held, recorder, finish)
-            elif held.why is Why.DRAINED:
-                await self._hand_back(held, recorder)
+            if ending is not None:
+                await self._endings.write(held.task, recorder, ending)
+                held.handed_back = isinstance(ending, HandBack)
         except StaleAttempt:
             logger.warning("task %s: another attempt took over", held.task.task_id)
         except StorageUnavailable as failure:
@@ -110,7 +117,7 @@ class Carrier:
         finally:
             await recorder.close()
 
-    async def _attempt(self, held: Held, recorder: Recorder) -> Finish | None:
+    async def _attempt(self, held: Held, recorder: Recorder) -> Ending | None:
         """Carry it out; None where the task is not this attempt's to end (any more)."""
         task = held.task
         if task.cancel_requested_at is not None:
@@ -134,11 +141,13 @@ class Carrier:
             run.cancel()
             await asyncio.wait({run}, timeout=self._limits.cancel_grace.total_seconds())
             return await self._ended_early(held)
-        return await self._settle(held, recorder, run)
+        return await self._settle(task, run)
 
-    async def _ended_early(self, held: Held) -> Finish | None:
+    async def _ended_early(self, held: Held) -> Ending | None:
         if held.why is Why.CANCELLED:
             return await self._cancelled(held.task)
+        if held.why is Why.DRAINED:
+            return HandBack()
         if held.why is None:
             return failed("deadline", "Its deadline passed while it was carried out.")
         return None
@@ -150,80 +159,25 @@ class Carrier:
         error = TaskError(reason="cancelled", message="It was cancelled on request.")
         return Finish(outcome=Outcome(status=TaskStatus.CANCELLED, error=error), messages=messages)
 
-    async def _settle(
-        self, held: Held, recorder: Recorder, run: "asyncio.Future[Finish]"
-    ) -> Finish | None:
-        """From the run's return or failure to its finish, or to a next attempt."""
-        task = held.task
+    async def _settle(self, task: Task, run: "asyncio.Future[Finish]") -> Ending:
+        """From the run's return or failure to what becomes of the task."""
         try:
             return run.result()
         except Indeterminate as unsure:
-            return failed(
-                "indeterminate",
-                f"Whether the call had its effect is not known, and it must not be repeated: "
-                f"{unsure}",
-            )
+            if task.on_indeterminate is OnIndeterminate.ASK:
+                return Ask(question=unsure.question)
+            return indeterminate(unsure.question)
         except (StaleAttempt, StorageUnavailable):
             # Trying again now would repeat calls whose answers could not be recorded.
             raise
-        except Unavailable as failure:
-            if task.attempt >= task.max_attempts or _somebody_waits(task):
-                return failed(failure.kind, failure.message)
-            await self._retry(held, recorder, failure)
-            return None
         except Failure as failure:
+            last = task.attempt >= task.max_attempts or _somebody_waits(task)
+            if isinstance(failure, Unavailable) and not last:
+                return Again(why=failure.message, asked=failure.retry_after)
             return failed(failure.kind, failure.message)
         except Exception:
             logger.exception("task %s: its run broke", task.task_id)
             return failed("internal", "An internal error ended it; the log says more.")
-
-    async def _retry(self, held: Held, recorder: Recorder, failure: Unavailable) -> None:
-        delay = retry_delay(held.task, failure)
-        data = {"reason": failure.message, "delay_s": delay.total_seconds()}
-        retry = NewEvent(kind=EventKind.RETRY, data=data)
-        async with self._transactions.begin() as transaction:
-            await transaction.queue.record(held.hold, (*recorder.pending()[0], retry))
-            await transaction.queue.requeue(held.hold, delay, counted=True)
-
-    async def _hand_back(self, held: Held, recorder: Recorder) -> None:
-        pending = recorder.pending()[0]
-        async with self._transactions.begin() as transaction:
-            if pending:
-                await transaction.queue.record(held.hold, pending)
-            await transaction.queue.requeue(held.hold, timedelta(), counted=False)
-        held.handed_back = True
-
-    async def _finish(self, held: Held, recorder: Recorder, finish: Finish) -> None:
-        """Write the end; the store may need some time to take it."""
-        for tries_left in reversed(range(self._limits.finish_tries)):
-            try:
-                await self._write_end(held, recorder, finish)
-            except StorageUnavailable as failure:
-                logger.warning("task %s: not finished: %s", held.task.task_id, failure.message)
-                if not tries_left:
-                    raise
-                await asyncio.sleep(self._limits.heartbeat.total_seconds())
-            else:
-                return
-
-    async def _write_end(self, held: Held, recorder: Recorder, finish: Finish) -> None:
-        task, outcome = held.task, finish.outcome
-        data = {"task_id": task.task_id, "status": outcome.status.value}
-        if outcome.result is not None:
-            data["result"] = outcome.result
-        kind = EventKind.DONE
-        if outcome.error is not None:
-            kind = EventKind.ERROR
-            data |= {"reason": outcome.error.reason, "message": outcome.error.message}
-        last = NewEvent(kind=kind, data=data)
-        async with self._transactions.begin() as transaction:
-            await transaction.queue.record(held.hold, (*recorder.pending()[0], last))
-            if finish.messages and task.conversation_id is not None:
-                messages = tuple(
-                    (MessageId(self._chance.new_id()), message) for message in finish.messages
-                )
-                await transaction.conversations.append(task.conversation_id, task.task_id, messages)
-            await transaction.queue.finish(held.hold, outcome)
 
     def _is_late(self, held: Held) -> bool:
         left_s = self._left_s(held)

@@ -1,14 +1,13 @@
 """Carrying out one attempt of a task: one tool call, or one turn of an agent."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
 from typing import Any
 
 import msgspec
 
-from domain.errors import Failure
 from domain.model.callers import Caller, CallerId, Scope
 from domain.model.conversations import Message
+from domain.model.decisions import Question, Verdict
 from domain.model.tasks import (
     AgentPayload,
     EventKind,
@@ -42,6 +41,27 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
 class Indeterminate(Exception):
     """A call was under way when its worker died or its server broke; it must not be repeated."""
 
+    def __init__(self, question: Question) -> None:
+        super().__init__(question.reason)
+        self.question = question
+
+
+def unsure(call: Mapping[str, Any], reason: str) -> Indeterminate:
+    """Whether a call had its effect is not known; `call` is the data of its TOOL_CALL event."""
+    return Indeterminate(
+        Question(
+            call_id=call["call_id"],
+            name=call.get("name"),
+            server=call["server"],
+            tool=call["tool"],
+            arguments=call["arguments"],
+            reason=reason,
+        )
+    )
+
+
+INTERRUPTED = "The worker was lost while the call was under way."
+
 
 Run = Callable[[Task, Recorder], Awaitable[Finish]]
 # Carries one attempt out; raises Failure where it failed, Indeterminate, StaleAttempt.
@@ -60,10 +80,19 @@ def runner_of(task: Task) -> Caller:
     return Caller(id=CallerId(task.owner), scopes=RUN_SCOPES, session=session)
 
 
-def failed(reason: str, message: str, result: Any = None) -> Finish:
+def failed(reason: str, message: str) -> Finish:
     """The end of a task that failed."""
     error = TaskError(reason=reason, message=message)
-    return Finish(outcome=Outcome(status=TaskStatus.FAILED, error=error, result=result))
+    return Finish(outcome=Outcome(status=TaskStatus.FAILED, error=error))
+
+
+def indeterminate(question: Question) -> Finish:
+    """The end of a task whose call must not be repeated."""
+    return failed(
+        "indeterminate",
+        f"Whether the call of {question.tool!r} had its effect is not known, and it must not be "
+        f"repeated: {question.reason}",
+    )
 
 
 def as_json(result: ToolResult) -> dict[str, Any]:
@@ -76,6 +105,14 @@ def as_json(result: ToolResult) -> dict[str, Any]:
     if result.structured_content is not None:
         plain["structured_content"] = msgspec.json.decode(result.structured_content)
     return plain
+
+
+def outcome_of(plain: Mapping[str, Any]) -> Outcome:
+    """The end of a tool task whose call was answered."""
+    if not plain["is_error"]:
+        return Outcome(status=TaskStatus.SUCCEEDED, result=plain)
+    error = TaskError(reason="tool-error", message="The tool itself reports an error.")
+    return Outcome(status=TaskStatus.FAILED, error=error, result=plain)
 
 
 async def all_events(transactions: Transactions, task: Task) -> tuple[TaskEvent, ...]:
@@ -102,6 +139,9 @@ def calls_in_flight(events: tuple[TaskEvent, ...]) -> tuple[Mapping[str, Any], .
             open_calls[event.data["call_id"]] = event.data
         elif event.kind is EventKind.TOOL_RESULT:
             open_calls.pop(event.data["call_id"], None)
+        elif event.kind is EventKind.DECISION:
+            if event.data.get("decision") == Verdict.REPEAT:
+                open_calls.pop(event.data["question"]["call_id"], None)
         elif event.kind is EventKind.RETRY:
             open_calls.clear()  # the attempt ended by itself and knew that a repeat is harmless
     return tuple(open_calls.values())
@@ -117,19 +157,19 @@ class ToolRun:
     async def __call__(self, task: Task, recorder: Recorder) -> Finish:
         payload = task.payload
         assert isinstance(payload, ToolPayload)  # noqa: S101 - the task's type says so
-        events = await all_events(self._transactions, task)
-        answers = [event.data for event in events if event.kind is EventKind.TOOL_RESULT]
-        if answers:
-            # Its worker was lost after the answer was recorded: only the task's end is missing.
-            return _ended_with(answers[-1]["result"])
-        if calls_in_flight(events) and not self.repeatable(payload):
-            raise Indeterminate(f"{payload.server}/{payload.tool}")
         call = {
             "call_id": "call",
             "server": payload.server,
             "tool": payload.tool,
             "arguments": payload.arguments,
         }
+        events = await all_events(self._transactions, task)
+        answers = [event.data for event in events if event.kind is EventKind.TOOL_RESULT]
+        if answers:
+            # Its worker was lost after the answer was recorded: only the task's end is missing.
+            return Finish(outcome=outcome_of(answers[-1]["result"]))
+        if calls_in_flight(events) and not self._repeatable(payload):
+            raise unsure(call, INTERRUPTED)
         await recorder.record(NewEvent(kind=EventKind.TOOL_CALL, data=call))
         try:
             result = await self._mcp.call_tool(
@@ -141,36 +181,19 @@ class ToolRun:
                 progress=recorder.progress,
             )
         except (CallTimedOut, CallInterrupted) as failure:
-            if not self.repeatable(payload):
-                raise Indeterminate(failure.message) from failure
+            if not self._repeatable(payload):
+                raise unsure(call, failure.message) from failure
             raise
         plain = as_json(result)
         told = {**call, "is_error": result.is_error, "result": plain}
         await recorder.record(NewEvent(kind=EventKind.TOOL_RESULT, data=told))
-        return _ended_with(plain)
+        return Finish(outcome=outcome_of(plain))
 
-    def repeatable(self, payload: ToolPayload) -> bool:
-        """Whether a second call does no further harm: as its caller says, else its tool."""
+    def _repeatable(self, payload: ToolPayload) -> bool:
+        """Whether a second call does no further harm: as its caller says, else as is known."""
         if payload.idempotent is not None:
             return payload.idempotent
-        return any(
-            tool.repeatable
-            for tool in self._mcp.known_tools(payload.server)
-            if tool.name == payload.tool
-        )
-
-
-def _ended_with(result: Mapping[str, Any]) -> Finish:
-    if result["is_error"]:
-        return failed("tool-error", "The tool itself reports an error.", result)
-    return Finish(outcome=Outcome(status=TaskStatus.SUCCEEDED, result=result))
-
-
-def retry_delay(task: Task, failure: Failure) -> timedelta:
-    """How long to wait before the next attempt: 1, 2, 4 s ..., at most a minute."""
-    own = timedelta(seconds=min(60, 1 << min(task.attempt - 1, 6)))
-    asked = getattr(failure, "retry_after", None)
-    return max(own, asked) if isinstance(asked, timedelta) else own
+        return self._mcp.repeatable(payload.server, payload.tool)
 
 
 RunOf = Mapping[type[ToolPayload | AgentPayload], Run]

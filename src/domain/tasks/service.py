@@ -5,10 +5,12 @@ from datetime import timedelta
 
 import msgspec
 
+from domain.agents import Models
 from domain.errors import Invalid
 from domain.model.agents import AgentId
 from domain.model.callers import Caller, Scope
 from domain.model.conversations import (
+    ConversationId,
     ConversationNotFound,
     Message,
     MessageId,
@@ -16,16 +18,22 @@ from domain.model.conversations import (
 )
 from domain.model.keys import Once
 from domain.model.pages import Page
+from domain.model.retries import DEFAULT_RETRY, RetryPolicy
 from domain.model.tasks import (
     FINISHED,
     AgentPayload,
     Fire,
+    Lane,
+    OnIndeterminate,
     Payload,
     Task,
     TaskEvent,
     TaskId,
     TaskNotFound,
     TaskStatus,
+    ToolPayload,
+    model_lane,
+    server_lane,
 )
 from domain.once import acted_once
 from domain.ports.signals import Signals
@@ -39,6 +47,7 @@ from domain.tasks.stream import POLL_S, StreamEvent, follow
 
 MOST_ATTEMPTS = 20
 LONGEST_DELAY = timedelta(days=366)
+LONGEST_REST, MOST_GROWTH = timedelta(days=1), 100
 
 
 class SubmitTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +58,8 @@ class SubmitTask(msgspec.Struct, frozen=True, kw_only=True):
     delay: timedelta = timedelta()
     deadline: timedelta | None = None
     max_attempts: int = 3
+    retry: RetryPolicy = DEFAULT_RETRY
+    on_indeterminate: OnIndeterminate = OnIndeterminate.FAIL
 
 
 class TaskInvalid(Invalid):
@@ -58,10 +69,13 @@ class TaskInvalid(Invalid):
 class TaskService:
     """Keeps tasks; workers carry them out."""
 
-    def __init__(self, transactions: Transactions, signals: Signals, chance: Chance) -> None:
+    def __init__(
+        self, transactions: Transactions, signals: Signals, chance: Chance, models: Models
+    ) -> None:
         self._transactions = transactions
         self._signals = signals
         self._chance = chance
+        self._models = models
 
     async def submit(self, caller: Caller, submit: SubmitTask, once: Once | None = None) -> Task:
         """Keep a task and wake a worker; for a key that came before, the task as it was then.
@@ -73,10 +87,21 @@ class TaskService:
         check_bounds(submit)
         async with self._transactions.begin() as transaction:
             task, _ = await acted_once(
-                transaction, caller.id, once, Task, lambda: self.add(transaction, caller, submit)
+                transaction,
+                caller.id,
+                once,
+                Task,
+                lambda: self._submit(transaction, caller, submit),
             )
-        self._signals.publish(topics.WAKE, {"task_id": task.task_id})
+        self.wake(task)
         return task
+
+    def wake(self, task: Task) -> None:
+        """Tell workers that a task became due."""
+        self._signals.publish(topics.WAKE, {"task_id": task.task_id})
+
+    async def _submit(self, transaction: Transaction, caller: Caller, submit: SubmitTask) -> Task:
+        return await _placed(transaction, await self.add(transaction, caller, submit))
 
     async def add(
         self,
@@ -87,42 +112,55 @@ class TaskService:
     ) -> Task:
         """Keep a task within the caller's transaction; an agent's message goes with it."""
         payload = submit.payload
-        new = NewTask(
-            task_id=TaskId(self._chance.new_id()),
-            payload=payload,
-            owner=caller.id,
-            priority=submit.priority,
-            max_attempts=submit.max_attempts,
-            delay=submit.delay,
-            deadline=submit.deadline,
-            fire=fire,
+        conversation_id = await self._conversation(transaction, caller, payload)
+        task = await transaction.tasks.add(
+            NewTask(
+                task_id=TaskId(self._chance.new_id()),
+                payload=payload,
+                owner=caller.id,
+                lane=await self._lane(transaction, payload),
+                priority=submit.priority,
+                conversation_id=conversation_id,
+                max_attempts=submit.max_attempts,
+                retry=submit.retry,
+                on_indeterminate=submit.on_indeterminate,
+                delay=submit.delay,
+                deadline=submit.deadline,
+                fire=fire,
+            )
         )
-        if not isinstance(payload, AgentPayload):
-            return await transaction.tasks.add(new)
-        await transaction.agents.get(AgentId(payload.agent))
-        if payload.conversation_id is None:
-            return await transaction.tasks.add(new)
+        if conversation_id is not None and isinstance(payload, AgentPayload):
+            message = Message(role=Role.USER, text=payload.message)
+            entry = (MessageId(self._chance.new_id()), message)
+            await transaction.conversations.append(conversation_id, task.task_id, (entry,))
+        return task
+
+    async def _lane(self, transaction: Transaction, payload: Payload) -> Lane:
+        """The server that is called, or the model that is asked as things stand now."""
+        if isinstance(payload, ToolPayload):
+            return server_lane(payload.server)
+        agent = await transaction.agents.get(AgentId(payload.agent))
+        return model_lane(self._models.first_name(payload.model or agent.model))
+
+    async def _conversation(
+        self, transaction: Transaction, caller: Caller, payload: Payload
+    ) -> ConversationId | None:
+        if isinstance(payload, ToolPayload) or payload.conversation_id is None:
+            return None
         conversation = await transaction.conversations.get(payload.conversation_id)
         if not caller.sees(conversation.owner):
             raise ConversationNotFound(
                 f"There is no conversation {payload.conversation_id!r}.",
                 conversation_id=payload.conversation_id,
             )
-        task = await transaction.tasks.add(
-            msgspec.structs.replace(new, conversation_id=payload.conversation_id)
-        )
-        message = Message(role=Role.USER, text=payload.message)
-        message_id = MessageId(self._chance.new_id())
-        await transaction.conversations.append(
-            payload.conversation_id, task.task_id, ((message_id, message),)
-        )
-        return task
+        return payload.conversation_id
 
     async def get(self, caller: Caller, task_id: TaskId) -> Task:
-        """Raises TaskNotFound."""
+        """A task, with its place in line if it has one. Raises TaskNotFound."""
         caller.require(Scope.READ)
         async with self._transactions.read() as transaction:
-            return _visible(caller, await transaction.tasks.get(task_id))
+            task = visible(caller, await transaction.tasks.get(task_id))
+            return await _placed(transaction, task)
 
     async def list(self, caller: Caller, query: TaskQuery) -> Page[Task]:
         """Newest first; those of others only for ADMIN."""
@@ -135,7 +173,7 @@ class TaskService:
         """Ask for its end. Raises TaskNotFound, TaskFinished."""
         caller.require(Scope.TASKS)
         async with self._transactions.begin() as transaction:
-            _visible(caller, await transaction.tasks.get(task_id))
+            visible(caller, await transaction.tasks.get(task_id))
             task = await transaction.tasks.request_cancel(task_id)
             if task.status is TaskStatus.CANCELLED:
                 await self._keep_steps(transaction, task)
@@ -182,7 +220,15 @@ class TaskService:
                     pass  # live text says nothing about the end
 
 
-def _visible(caller: Caller, task: Task) -> Task:
+async def _placed(transaction: Transaction, task: Task) -> Task:
+    if task.status is not TaskStatus.QUEUED:
+        return task
+    place = await transaction.tasks.place(task)
+    return msgspec.structs.replace(task, queue_position=place)
+
+
+def visible(caller: Caller, task: Task) -> Task:
+    """The task, where it is this caller's business. Raises TaskNotFound."""
     if not caller.sees(task.owner):
         raise TaskNotFound(f"There is no task {task.task_id!r}.", task_id=task.task_id)
     return task
@@ -196,3 +242,19 @@ def check_bounds(submit: SubmitTask) -> None:
         raise TaskInvalid("run_at is at most 366 days ahead.", path="/run_at")
     if submit.deadline is not None and submit.deadline <= timedelta():
         raise TaskInvalid("deadline_s is above 0.", path="/deadline_s")
+    if submit.deadline is not None and submit.deadline <= submit.delay:
+        raise TaskInvalid(
+            "deadline_s counts from now and must lie behind run_at: the task would end before it "
+            "may begin.",
+            path="/deadline_s",
+        )
+    _check_retry(submit.retry)
+
+
+def _check_retry(retry: RetryPolicy) -> None:
+    if not timedelta() <= retry.first_delay <= LONGEST_REST:
+        raise TaskInvalid("first_delay_s is from 0 to 86400.", path="/retry/first_delay_s")
+    if not timedelta() <= retry.longest_delay <= LONGEST_REST:
+        raise TaskInvalid("longest_delay_s is from 0 to 86400.", path="/retry/longest_delay_s")
+    if not 1 <= retry.factor <= MOST_GROWTH:
+        raise TaskInvalid(f"factor is from 1 to {MOST_GROWTH}.", path="/retry/factor")

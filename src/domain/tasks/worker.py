@@ -2,38 +2,47 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from domain.model.tasks import (
+    Hold,
+    Lane,
     Task,
     TaskId,
     WorkerId,
 )
 from domain.ports.signals import Signals
 from domain.ports.storage import StorageUnavailable, Transaction, Transactions
+from domain.ports.tasks import UNCAPPED
 from domain.tasks import topics
 from domain.tasks.carrier import Carrier, Held, Why, WorkerLimits
 
 logger = logging.getLogger(__name__)
 
+Caps = Callable[[], Mapping[Lane, int]]
+# How many tasks of a lane may run at once, as it is configured now; the same in every process.
+
 
 class Worker:
     """Carries tasks out for as long as it runs."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - made in one place
         self,
         worker_id: WorkerId,
         transactions: Transactions,
         signals: Signals,
         carrier: Carrier,
         limits: WorkerLimits,
+        caps: Caps = lambda: UNCAPPED,
     ) -> None:
         self.worker_id = worker_id
         self._transactions = transactions
         self._signals = signals
         self._carrier = carrier
         self._limits = limits
-        self._held: dict[TaskId, Held] = {}
+        self._caps = caps
+        self._held: dict[Hold, Held] = {}
         self._carrying: set[asyncio.Task[None]] = set()
         self._main: asyncio.Task[None] | None = None
         self._claiming: asyncio.Task[None] | None = None
@@ -81,18 +90,27 @@ class Worker:
             self._main.cancel()
             await asyncio.wait({self._main})
 
-    async def claim_now(self, transaction: Transaction, task_id: TaskId) -> Task:
-        """Claim one task within the caller's transaction; `adopt` it once that is committed."""
-        lease = self._limits.lease
-        (task,) = await transaction.queue.claim(self.worker_id, lease, 1, task_id)
-        return task
+    async def claim_now(self, transaction: Transaction, task: Task) -> Task | None:
+        """Claim a task within the caller's transaction; `adopt` it once that is committed.
+
+        None where its lane is full: it stays in line, and any worker takes it later.
+        """
+        cap = self._caps().get(task.lane)
+        caps = UNCAPPED if cap is None else {task.lane: cap}
+        claimed = await transaction.queue.claim(
+            self.worker_id, self._limits.lease, 1, task.task_id, caps
+        )
+        return claimed[0] if claimed else None
 
     def adopt(self, task: Task) -> None:
         """Carry out a task that this worker has claimed."""
         held = Held(task)
+        for earlier in self._of_task(task.task_id):
+            # This worker stood still past its lease, and its own attempt is the one that lost it.
+            earlier.end(Why.LOST)
         if self._draining:
             held.end(Why.DRAINED)
-        self._held[task.task_id] = held
+        self._held[held.hold] = held
         self.taken += 1
         carrying = asyncio.create_task(self._carry(held), name=f"task {task.task_id}")
         self._carrying.add(carrying)
@@ -104,7 +122,7 @@ class Worker:
             await self._carrier.carry(held)
         finally:
             self.handed_back += held.handed_back
-            del self._held[held.task.task_id]
+            del self._held[held.hold]
             self._signals.publish(topics.WAKE, {})
             self._signals.publish(topics.of_task(held.task.task_id), {})
 
@@ -127,7 +145,9 @@ class Worker:
         try:
             async with self._transactions.begin() as transaction:
                 lease = self._limits.lease
-                tasks = await transaction.queue.claim(self.worker_id, lease, free)
+                tasks = await transaction.queue.claim(
+                    self.worker_id, lease, free, caps=self._caps()
+                )
         except StorageUnavailable as failure:
             logger.warning("no tasks claimed: %s", failure.message)
             return 0
@@ -138,7 +158,7 @@ class Worker:
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(self._limits.heartbeat.total_seconds())
-            held = {entry.hold: entry for entry in self._held.values()}
+            held = dict(self._held)
             if not held:
                 continue
             try:
@@ -158,9 +178,11 @@ class Worker:
         async with self._signals.subscribe(topics.CANCEL) as cancels:
             while True:
                 hint = await cancels.next(self._limits.poll.total_seconds())
-                held = self._held.get(hint["task_id"]) if hint else None
-                if held is not None:
+                for held in self._of_task(hint["task_id"]) if hint else ():
                     held.end(Why.CANCELLED)
+
+    def _of_task(self, task_id: TaskId) -> tuple[Held, ...]:
+        return tuple(held for hold, held in self._held.items() if hold.task_id == task_id)
 
 
 def _log_break(task: "asyncio.Task[None]") -> None:

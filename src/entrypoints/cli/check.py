@@ -21,6 +21,7 @@ FIRST_OF: Mapping[str, tuple[str, str, str]] = {
     "conversation_id": ("/api/v1/conversations", "conversations", "conversation_id"),
     "task_id": ("/api/v1/tasks", "tasks", "task_id"),
     "schedule_id": ("/api/v1/schedules", "schedules", "schedule_id"),
+    "decision_id": ("/api/v1/decisions", "decisions", "decision_id"),
     "server": ("/api/v1/mcp/servers", "servers", "name"),
     "name": ("/api/v1/mcp/servers", "servers", "name"),
 }

@@ -26,11 +26,13 @@ from domain.ports.limits import RateLimits
 from domain.ports.storage import StorageInspector
 from domain.ports.system import Clock
 from domain.schedules import ScheduleService
+from domain.tasks.decisions import DecisionService
 from domain.tasks.service import TaskService
 from entrypoints.http import (
     agents,
     chat,
     database,
+    decisions,
     deploys,
     mcp,
     mesh,
@@ -51,6 +53,7 @@ SERVICES: Mapping[str, type] = MappingProxyType(
         "chats": ChatService,
         "clock": Clock,
         "containers": ContainerService,
+        "decisions": DecisionService,
         "health_of": HealthService,
         "mcp": McpService,
         "mesh": MeshService,
@@ -77,7 +80,19 @@ def application(
 
     Each caller may send at most so many requests of a quota; no number and 0 are no limit.
     """
-    nouns = (agents, chat, tasks, schedules, mcp, servers, tools, deploys, database, mesh)
+    nouns = (
+        agents,
+        chat,
+        tasks,
+        schedules,
+        decisions,
+        mcp,
+        servers,
+        tools,
+        deploys,
+        database,
+        mesh,
+    )
     api = Router("/api/v1", route_handlers=[noun.ROUTES for noun in nouns])
     provided = {name: container.get_abstract(kind) for name, kind in SERVICES.items()}
     return Application(

@@ -12,9 +12,11 @@ from litestar.types import Scope
 from domain.model.agents import AgentId
 from domain.model.conversations import ConversationId
 from domain.model.pages import PageQuery
+from domain.model.retries import RetryPolicy
 from domain.model.tasks import (
     AgentPayload,
     EventKind,
+    OnIndeterminate,
     Payload,
     Task,
     TaskError,
@@ -33,7 +35,7 @@ from entrypoints.http.problems import ParameterInvalid
 from entrypoints.http.requests import Cursor, Id, Limit, Query, Service, caller_of
 from entrypoints.http.streams import EVENTS, MEDIA_TYPE, EventStream
 
-YEAR_S = 366 * 86400
+DAY_S, YEAR_S = 86400, 366 * 86400
 MOST_DIGITS = 18
 # An event's id fits 64 bits.
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000_000)]
@@ -80,11 +82,29 @@ class AgentWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         )
 
 
+class RetryGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long to rest between attempts: the first time, then `factor` times as long each."""
+
+    first_delay_s: Annotated[float, msgspec.Meta(ge=0, le=DAY_S)] = 1.0
+    factor: Annotated[float, msgspec.Meta(ge=1, le=100)] = 2.0
+    longest_delay_s: Annotated[float, msgspec.Meta(ge=0, le=DAY_S)] = 60.0
+
+    def policy(self) -> RetryPolicy:
+        """The same in the domain's words."""
+        return RetryPolicy(
+            first_delay=timedelta(seconds=self.first_delay_s),
+            factor=self.factor,
+            longest_delay=timedelta(seconds=self.longest_delay_s),
+        )
+
+
 class _TaskBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     priority: Priority = 0
     run_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     deadline_s: Deadline | None = None
     max_attempts: MaxAttempts = 3
+    retry: RetryGiven = RetryGiven()
+    on_indeterminate: OnIndeterminate = OnIndeterminate.FAIL
 
     def submit(self, payload: Payload, now: datetime) -> SubmitTask:
         return SubmitTask(
@@ -93,6 +113,8 @@ class _TaskBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             delay=max(timedelta(), (self.run_at or now) - now),
             deadline=None if self.deadline_s is None else timedelta(seconds=self.deadline_s),
             max_attempts=self.max_attempts,
+            retry=self.retry.policy(),
+            on_indeterminate=self.on_indeterminate,
         )
 
 
@@ -109,7 +131,10 @@ class AgentTaskBody(_TaskBody, frozen=True, kw_only=True, tag="agent", tag_field
 
 
 class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A task as it stands."""
+    """A task as it stands. `queue_position` is 1 for the next; 1000 stands for all from there on.
+
+    `lane` is what a cap counts: the server that it calls, or the model that it asks.
+    """
 
     task_id: str
     task_type: TaskType
@@ -118,9 +143,13 @@ class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     priority: int
     attempt: int
     max_attempts: int
+    retry: RetryGiven
+    on_indeterminate: OnIndeterminate
     owner: str
+    lane: str
     run_at: datetime
     created_at: datetime
+    queue_position: int | None = None
     conversation_id: str | None = None
     deadline_at: datetime | None = None
     started_at: datetime | None = None
@@ -169,9 +198,17 @@ def _answer(task: Task) -> TaskAnswer:
         priority=task.priority,
         attempt=task.attempt,
         max_attempts=task.max_attempts,
+        retry=RetryGiven(
+            first_delay_s=task.retry.first_delay.total_seconds(),
+            factor=task.retry.factor,
+            longest_delay_s=task.retry.longest_delay.total_seconds(),
+        ),
+        on_indeterminate=task.on_indeterminate,
         owner=task.owner,
+        lane=task.lane,
         run_at=task.run_at,
         created_at=task.created_at,
+        queue_position=task.queue_position,
         conversation_id=task.conversation_id,
         deadline_at=task.deadline_at,
         started_at=task.started_at,

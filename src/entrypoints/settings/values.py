@@ -97,6 +97,15 @@ HTTP = ("http", "https")
 ENGINE = ("unix", "tcp", "http", "https")
 
 
+MostTasks = Annotated[
+    Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None,
+    _about(
+        "So many tasks may ask it at once, in all processes together; no limit if unset.",
+        must="be a whole number from 1 to 100000",
+    ),
+]
+
+
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One more model that agents may name."""
 
@@ -105,6 +114,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     ]
     api_key: Annotated[Secret | None, _about("Its key.", must=ONE_LINE)] = None
     model: Annotated[str | None, _about("The endpoint's own name for it; NAME if unset.")] = None
+    max_tasks: MostTasks = None
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,6 +244,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     llm_model: Annotated[
         str | None, _about("The endpoint's name for the model that agents use by default.")
     ] = None
+    llm_max_tasks: MostTasks = None
     mcp_config: Annotated[
         Path | None,
         _about(

@@ -17,6 +17,7 @@ from domain.ports.cache import Cache
 from domain.ports.limits import RateLimits
 from domain.ports.storage import StorageInspector
 from domain.ports.system import Clock
+from domain.tasks.decisions import DecisionService
 from domain.tasks.service import TaskService
 from domain.tasks.worker import Worker
 from entrypoints.settings.values import Settings
@@ -54,20 +55,21 @@ async def open_system(settings: Settings, node: Node) -> AsyncIterator[System]:
         models = models_of(settings, clock, stack)
         engines = engines_of(settings, ground, node, stack)
         mcp = await started_servers(ground, node, engines, stack)
-        worker = await started_worker(ground, node, mcp, models, stack)
-        start_upkeep(ground, stack)
-        tasks = TaskService(transactions, signals, ground.chance)
+        worker = await started_worker(settings, ground, node, mcp, models, stack)
+        start_upkeep(settings, ground, models, stack)
+        tasks = TaskService(transactions, signals, ground.chance, models)
         health = HealthService(probes_of(ground, mcp, models, worker, engines), clock)
         registry = svcs.Registry()
         for service in (
             mcp,
             AgentService(transactions, models, lambda: _offered(mcp), clock),
             tasks,
-            schedules_of(ground),
+            schedules_of(ground, models),
             ChatService(transactions, tasks, worker, ground.chance),
             health,
             MeshService(mcp, models, health, clock),
             ContainerService(mcp, engines, deploy_rules(settings)),
+            DecisionService(transactions, signals),
         ):
             registry.register_value(type(service), service)
         registry.register_value(Clock, clock)

@@ -26,6 +26,6 @@ async def open_worker(settings: Settings, node: Node) -> AsyncIterator[Worker]:
         models = models_of(settings, ground.clock, stack)
         engines = engines_of(settings, ground, node, stack)
         mcp = await started_servers(ground, node, engines, stack)
-        worker = await started_worker(ground, node, mcp, models, stack)
-        start_upkeep(ground, stack)
+        worker = await started_worker(settings, ground, node, mcp, models, stack)
+        start_upkeep(settings, ground, models, stack)
         yield worker
