@@ -13,8 +13,19 @@ from domain.chat import SendMessage
 from domain.model.agents import AgentLimits
 from domain.model.callers import LOCAL
 from domain.model.conversations import ConversationBusy, ConversationId, Message, Role, ToolCall
-from domain.model.tasks import AgentPayload, EventKind, Task, TaskId, TaskStatus, ToolPayload
+from domain.model.tasks import (
+    AgentPayload,
+    EventKind,
+    Hold,
+    StaleAttempt,
+    Task,
+    TaskId,
+    TaskStatus,
+    ToolPayload,
+)
 from domain.ports.models import ModelAnswer, ModelRefused, ModelUnavailable, Usage
+from domain.tasks.agent_run import AgentRun
+from domain.tasks.recorder import Recorder
 from domain.tasks.runs import runner_of
 from domain.tasks.service import SubmitTask
 from tests.domain.agent_bench import AGENT, FROZEN, AgentBench, bench
@@ -270,3 +281,32 @@ async def test_a_tool_that_the_agent_may_not_use_is_an_answer_and_no_call() -> N
     assert task.status is TaskStatus.SUCCEEDED
     assert task.result["tool_calls"][0]["is_error"] is True
     assert room.desk.made == []
+
+
+async def test_a_turn_whose_conversation_is_gone_meanwhile_ends_without_one() -> None:
+    room = bench([ModelAnswer(text="Hello?")])
+    async with room.open():
+        conversation_id = await room.conversation()
+        payload = AgentPayload(agent=AGENT, message="Hi.", conversation_id=conversation_id)
+        task = await room.tasks.submit(LOCAL, SubmitTask(payload=payload))
+        async with room.store.begin() as transaction:
+            await transaction.conversations.remove(conversation_id)
+        async with room.working():
+            ended = await room.finished(task.task_id)
+
+    assert ended.status is TaskStatus.FAILED
+    assert ended.error is not None
+    assert ended.error.reason == "not-found"
+
+
+async def test_a_turn_that_another_attempt_has_ended_is_not_begun_again() -> None:
+    room = bench([ModelAnswer(text="Hello.")])
+    async with room.open(), room.working():
+        conversation_id = await room.conversation()
+        payload = AgentPayload(agent=AGENT, message="Hi.", conversation_id=conversation_id)
+        task = await room.tasks.submit(LOCAL, SubmitTask(payload=payload))
+        ended = await room.finished(task.task_id)
+        frozen = msgspec.structs.replace(ended, attempt=1)
+        recorder = Recorder(Hold(task_id=task.task_id, attempt=1), room.store, room.signals)
+        with pytest.raises(StaleAttempt):
+            await AgentRun(room.mcp, room.models, room.store)(frozen, recorder)

@@ -10,12 +10,13 @@ import msgspec
 from domain.agents import Models
 from domain.errors import Failure
 from domain.model.agents import Agent
-from domain.model.conversations import Message, Role, ToolCall
+from domain.model.conversations import ConversationNotFound, Message, Role, ToolCall
 from domain.model.tasks import (
     AgentPayload,
     EventKind,
     NewEvent,
     Outcome,
+    StaleAttempt,
     Task,
     TaskError,
     TaskEvent,
@@ -71,7 +72,7 @@ class AgentRun:
         self._refuse_repeats(events)
         async with self._transactions.read() as transaction:
             agent = await transaction.agents.get(payload.agent)
-            history = await _history(transaction, payload)
+            history = await _history(transaction, task, payload)
         model = self._models.get(payload.model or agent.model)
         turn = _Turn(task, agent, model, recorder, self._mcp, events)
         try:
@@ -90,10 +91,28 @@ class AgentRun:
                 raise unsure(call, INTERRUPTED)
 
 
-async def _history(transaction: Transaction, payload: AgentPayload) -> tuple[Message, ...]:
+async def _history(
+    transaction: Transaction, task: Task, payload: AgentPayload
+) -> tuple[Message, ...]:
+    """What was said up to the message that the turn answers.
+
+    Raises ConversationNotFound, and StaleAttempt where another attempt has answered already.
+    """
     if payload.conversation_id is None:
         return (Message(role=Role.USER, text=payload.message),)
     stored = await transaction.conversations.messages(payload.conversation_id)
+    if not stored:
+        raise ConversationNotFound(
+            f"There is no conversation {payload.conversation_id!r}.",
+            conversation_id=payload.conversation_id,
+        )
+    last = stored[-1]
+    if last.task_id != task.task_id or last.message.role is not Role.USER:
+        raise StaleAttempt(
+            f"Another attempt has ended the turn of the task {task.task_id!r}.",
+            task_id=task.task_id,
+            attempt=task.attempt,
+        )
     return tuple(entry.message for entry in stored)
 
 
