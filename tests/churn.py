@@ -14,6 +14,7 @@ from pathlib import Path
 
 import uvloop
 
+from adapters.inmemory.signals import MemorySignals
 from adapters.inmemory.system import SeededChance
 from adapters.inmemory.transactions import MemoryTransactions
 from adapters.mcp.connector import StreamConnector
@@ -26,6 +27,7 @@ from domain.model.servers import Command, Origin, ServerName, ServerSpec, StartP
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
 from domain.orchestration.placement import PlacedLauncher
+from domain.orchestration.roster import Roster
 from domain.orchestration.service import McpService
 from tests.bounds import Bound, Footprint, footprint, marked, told
 
@@ -55,7 +57,8 @@ def _fleet(launcher: ProcessLauncher) -> Fleet:
         origin=Origin.FILE,
         owner=LOCAL.id,
     )
-    return Fleet(parts, MemoryTransactions(clock), JsonSchemaCompiler(), [spec])
+    roster = Roster(MemoryTransactions(clock), MemorySignals(), [spec])
+    return Fleet(parts, roster, JsonSchemaCompiler())
 
 
 async def _one_life(mcp: McpService, calls: int) -> None:

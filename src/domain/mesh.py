@@ -102,7 +102,7 @@ class MeshService:
         caller.require(Scope.ADMIN)
         kind, plain = self._found(name)
         if kind is Kind.SERVER:
-            self._mcp.reset_breaker(caller, plain)
+            await self._mcp.reset_breaker(caller, plain)
             return server_breaker(self._mcp.record(plain))
         guard = self._guards()[plain]
         guard.reset()

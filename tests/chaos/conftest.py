@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from adapters.inmemory.signals import MemorySignals
 from adapters.inmemory.system import SeededChance
 from adapters.inmemory.transactions import MemoryTransactions
 from adapters.mcp.connector import StreamConnector
@@ -23,6 +24,7 @@ from domain.model.tools import ToolResult
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
 from domain.orchestration.placement import PlacedLauncher
+from domain.orchestration.roster import Roster
 from domain.orchestration.service import McpService
 from domain.ports.mcp import ProgressSink
 from tests.domain.toys import HASTY, until
@@ -105,7 +107,8 @@ async def chaos(era: str, limits: Limits | None = None) -> AsyncIterator[Chaos]:
         origin=Origin.FILE,
         limits=limits or Limits(),
     )
-    here = Chaos(Fleet(parts, MemoryTransactions(clock), JsonSchemaCompiler(), [spec]))
+    roster = Roster(MemoryTransactions(clock), MemorySignals(), [spec])
+    here = Chaos(Fleet(parts, roster, JsonSchemaCompiler()))
     await here.fleet.start()
     try:
         await until(lambda: here.mcp.record("chaos").state == "ready")

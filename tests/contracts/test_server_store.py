@@ -68,3 +68,18 @@ async def test_the_tools_last_kept_are_known_whole(store: Store) -> None:
     async with store.transactions.read() as transaction:
         assert await transaction.servers.known_tools("digest") == new
         assert await transaction.servers.known_tools("other") == ()
+
+
+async def test_the_revision_of_tools_rises_with_each_keeping(store: Store) -> None:
+    tools = ({"name": "now"},)
+    async with store.transactions.begin() as transaction:
+        assert await transaction.servers.revisions() == {}
+        await transaction.servers.keep_tools("digest", tools)
+        await transaction.servers.keep_tools("other", tools)
+        first = await transaction.servers.revisions()
+        await transaction.servers.keep_tools("digest", tools)
+    async with store.transactions.read() as transaction:
+        second = await transaction.servers.revisions()
+    assert set(first) == set(second) == {"digest", "other"}
+    assert second["digest"] > first["digest"]
+    assert second["other"] == first["other"]

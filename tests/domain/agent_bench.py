@@ -36,6 +36,7 @@ from domain.model.tasks import (
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
 from domain.orchestration.placement import PlacedLauncher
+from domain.orchestration.roster import Roster
 from domain.orchestration.service import McpService
 from domain.ports.launching import ByteStream
 from domain.ports.mcp import Changed, McpSession, Opening, ProgressSink, Traffic
@@ -182,7 +183,7 @@ class AgentBench:
             clock=clock,
             chance=self.chance,
         )
-        self._fleet = Fleet(parts, self.store, ToyCompiler(), (spec,))
+        self._fleet = Fleet(parts, Roster(self.store, MemorySignals(), (spec,)), ToyCompiler())
         self.mcp = McpService(self._fleet, clock)
         self.agents = AgentService(self.store, self.models, lambda: (), clock)
         self.tasks = TaskService(self.store, self.signals, self.chance, self.models)

@@ -13,7 +13,7 @@ from domain.model.servers import (
     ServerState,
     ServerUnusable,
 )
-from tests.domain.toys import Toy, running, spec, world
+from tests.domain.toys import Toy, running, spec, until, world
 
 pytestmark = pytest.mark.anyio
 
@@ -54,8 +54,7 @@ async def test_a_kept_server_hides_the_known_one_until_it_is_removed() -> None:
         await here.again()
         assert here.record().spec.origin is Origin.API
         await here.mcp.remove(LOCAL, TOY)
-        assert here.mcp.records() == ()
-        await here.again()
+        await until(here.mcp.records)
         assert here.record().spec.origin is Origin.KNOWN
 
 

@@ -84,8 +84,8 @@ async def test_changed_tools_are_withheld_until_they_are_approved() -> None:
 
         reader = Caller(id=CallerId("r"), scopes=frozenset({Scope.READ, Scope.TOOLS}))
         with pytest.raises(ScopeMissing):
-            here.mcp.approve_tools(reader, "toy")
-        here.mcp.approve_tools(LOCAL, "toy")
+            await here.mcp.approve_tools(reader, "toy")
+        await here.mcp.approve_tools(LOCAL, "toy")
         assert alerts(here) == []
         await here.call()
         await here.call("new")
@@ -100,7 +100,7 @@ async def test_a_next_life_does_not_make_a_change_trusted() -> None:
             await here.again()
             with pytest.raises(ToolWithheld):
                 await here.call()
-        here.mcp.approve_tools(LOCAL, "toy")
+        await here.mcp.approve_tools(LOCAL, "toy")
         await here.again()
         await here.call()
         assert alerts(here) == []

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from adapters.inmemory.launcher import MemoryChild, MemoryLauncher, Peer, Program
+from adapters.inmemory.signals import MemorySignals
 from adapters.inmemory.system import SeededChance
 from adapters.inmemory.transactions import MemoryTransactions
 from adapters.mcp.connector import StreamConnector
@@ -28,6 +29,7 @@ from domain.model.tools import ToolResult
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
 from domain.orchestration.placement import PlacedLauncher
+from domain.orchestration.roster import Roster
 from domain.orchestration.service import McpService
 from domain.orchestration.supervision import RestartPolicy
 
@@ -183,18 +185,20 @@ class World:
             policy=policy,
         )
         self.transactions = MemoryTransactions(clock)
+        self.signals = MemorySignals()
         self._parts, self._given = parts, given
-        self.fleet = self._fleet()
-        self.mcp = McpService(self.fleet, clock)
+        self.renew()
 
-    def _fleet(self) -> Fleet:
-        return Fleet(self._parts, self.transactions, JsonSchemaCompiler(), self._given)
+    def renew(self) -> None:
+        """A fleet that has not begun, over the store and the signals of now."""
+        roster = Roster(self.transactions, self.signals, self._given)
+        self.fleet = Fleet(self._parts, roster, JsonSchemaCompiler())
+        self.mcp = McpService(self.fleet, self._parts.clock)
 
     async def again(self) -> None:
         """The next life of the system over the same store."""
         await self.fleet.stop()
-        self.fleet = self._fleet()
-        self.mcp = McpService(self.fleet, SystemClock())
+        self.renew()
         await self.fleet.start()
 
     @property

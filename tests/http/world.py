@@ -29,6 +29,7 @@ from domain.orchestration.containers import ContainerService, DeployRules
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
 from domain.orchestration.placement import PlacedLauncher
+from domain.orchestration.roster import Roster
 from domain.orchestration.service import McpService
 from domain.ports.cache import Cache
 from domain.ports.limits import RateLimits
@@ -77,7 +78,7 @@ class World:
             clock=clock,
             chance=chance,
         )
-        self.fleet = Fleet(parts, self.transactions, ToyCompiler(), (toy,))
+        self.fleet = Fleet(parts, Roster(self.transactions, signals, (toy,)), ToyCompiler())
         self.mcp = McpService(self.fleet, clock)
         self.agents = AgentService(
             self.transactions,

@@ -28,6 +28,7 @@ from domain.model_guard import GuardedModel
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
 from domain.orchestration.placement import PlacedLauncher
+from domain.orchestration.roster import Roster
 from domain.orchestration.service import McpService
 from domain.orchestration.supervision import RestartPolicy
 from domain.ports.mcp import Changed, HandshakeFailed, McpSession, Opening, ProgressSink
@@ -182,7 +183,7 @@ class Life:
             chance=chance,
             policy=POLICY,
         )
-        self.fleet = Fleet(parts, transactions, _Compiler(), SPECS)
+        self.fleet = Fleet(parts, Roster(transactions, self.signals, SPECS), _Compiler())
         self.mcp = WatchedMcp(self.fleet, clock, journal)
         self.model = GuardedModel(world.model, clock)
         models = Models(self.model, {})

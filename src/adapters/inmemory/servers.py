@@ -13,6 +13,7 @@ class MemoryServers:
     def __init__(self, rows: Rows) -> None:
         self._servers = rows.state.servers
         self._tools = rows.state.tools
+        self._revisions = rows.state.revisions
 
     async def add(self, spec: ServerSpec) -> None:
         if spec.name in self._servers:
@@ -29,6 +30,10 @@ class MemoryServers:
 
     async def keep_tools(self, digest: str, tools: tuple[Mapping[str, Any], ...]) -> None:
         self._tools[digest] = own(tools)
+        self._revisions[digest] = self._revisions.get(digest, 0) + 1
 
     async def known_tools(self, digest: str) -> tuple[Mapping[str, Any], ...]:
         return own(self._tools.get(digest, ()))
+
+    async def revisions(self) -> Mapping[str, int]:
+        return dict(self._revisions)

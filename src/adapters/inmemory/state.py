@@ -39,6 +39,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     agents: dict[AgentId, Agent] = msgspec.field(default_factory=dict)
     servers: dict[ServerName, ServerSpec] = msgspec.field(default_factory=dict)
     tools: dict[str, tuple[Mapping[str, Any], ...]] = msgspec.field(default_factory=dict)
+    revisions: dict[str, int] = msgspec.field(default_factory=dict)
     conversations: dict[ConversationId, Conversation] = msgspec.field(default_factory=dict)
     messages: dict[ConversationId, tuple[StoredMessage, ...]] = msgspec.field(default_factory=dict)
     tasks: dict[TaskId, Task] = msgspec.field(default_factory=dict)

@@ -14,10 +14,13 @@ ADD = insert(servers).values(created_at=Now())
 LIST = select(servers.c.spec).order_by(servers.c.name)
 REMOVE = delete(servers).where(servers.c.name == bindparam("this")).returning(servers.c.name)
 KEEP_TOOLS = text(
-    "INSERT INTO tool_lists (digest, tools) VALUES (:digest, :tools)"
-    " ON CONFLICT (digest) DO UPDATE SET tools = excluded.tools"
+    "INSERT INTO tool_lists (digest, tools, revision) VALUES (:digest, :tools, 1)"
+    " ON CONFLICT (digest) DO UPDATE"
+    " SET tools = excluded.tools, revision = tool_lists.revision + 1"
 ).bindparams(bindparam("tools", type_=tool_lists.c.tools.type))
 KNOWN_TOOLS = select(tool_lists.c.tools).where(tool_lists.c.digest == bindparam("digest"))
+
+REVISIONS = select(tool_lists.c.digest, tool_lists.c.revision)
 
 
 class SqlServers:
@@ -44,3 +47,6 @@ class SqlServers:
     async def known_tools(self, digest: str) -> tuple[Mapping[str, Any], ...]:
         row = await self._statements.first(KNOWN_TOOLS, {"digest": digest})
         return () if row is None else tuple(row.tools)
+
+    async def revisions(self) -> Mapping[str, int]:
+        return {row.digest: row.revision for row in await self._statements.rows(REVISIONS)}

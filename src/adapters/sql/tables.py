@@ -100,6 +100,7 @@ tool_lists = Table(
     metadata,
     Column("digest", String, primary_key=True),
     Column("tools", Json(tuple[Mapping[str, Any], ...]), nullable=False),
+    Column("revision", Integer, nullable=False, server_default="0"),
 )
 
 conversations = Table(

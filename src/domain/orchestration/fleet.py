@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Mapping
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from domain.model.containers import Container
@@ -21,17 +22,17 @@ from domain.model.servers import (
     StartPolicy,
 )
 from domain.model.tools import Tool
-from domain.once import acted_once
 from domain.orchestration import supervision
 from domain.orchestration.catalogue import Catalogue
 from domain.orchestration.group import Group, Member
 from domain.orchestration.keyed import KeyedGroup
 from domain.orchestration.life import Definitions, Parts
+from domain.orchestration.roster import Roster
 from domain.orchestration.secrets import told
 from domain.orchestration.shared import SharedGroup
 from domain.orchestration.trust import Trust
 from domain.ports.schemas import SchemaCompiler
-from domain.ports.storage import StorageUnavailable, Transactions
+from domain.ports.storage import StorageUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,9 @@ _OFFERING = frozenset(ServerState) - {
 }
 
 
+LOOK_PAUSE_S = 0.1
+# Calls of names that nobody knows cost the store ten looks a second at most.
+
 _HOMES = {
     Origin.FILE: "comes from a file",
     Origin.BUNDLED: "comes from this system itself",
@@ -52,60 +56,93 @@ _HOMES = {
 
 
 class Fleet:
-    """Runs the given specs and those kept in the store, eager ones at once where it is `eager`.
+    """Runs what the roster says, eager ones at once where the fleet is `eager`.
 
-    Of two with one name a given one goes before a kept one, and that before a known one.
+    What other processes change in the roster is met here too, some seconds later at most.
     """
 
     def __init__(
-        self,
-        parts: Parts,
-        transactions: Transactions,
-        compiler: SchemaCompiler,
-        given: Iterable[ServerSpec],
-        *,
-        eager: bool = True,
+        self, parts: Parts, roster: Roster, compiler: SchemaCompiler, *, eager: bool = True
     ) -> None:
         self._parts = parts
-        self._transactions = transactions
-        self._given = tuple(given)
+        self._roster = roster
         self._eager = eager
         self._groups: dict[ServerName, Group] = {}
         self._trusts: dict[ServerName, Trust] = {}
         self._works: set[asyncio.Task[Any]] = set()
-        self._unsaved: dict[str, Definitions] = {}
         self._saving: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._change = asyncio.Lock()
+        # One change of the groups at a time: each is a look at the store and what follows from it.
         self.catalogue = Catalogue(compiler)
         self.started = False
 
     async def start(self) -> None:
         """End what an earlier life left, then begin every eager server; waits for none of them."""
         await asyncio.gather(self._parts.launcher.sweep(), self._parts.containers.sweep())
-        async with self._transactions.read() as transaction:
-            kept = await transaction.servers.list()
-            catalogue = [spec for spec in self._given if spec.origin is Origin.KNOWN]
-            named = [spec for spec in self._given if spec.origin is not Origin.KNOWN]
-            specs = {spec.name: spec for spec in (*catalogue, *kept, *named)}
-            known = {
-                spec.name: await transaction.servers.known_tools(spec.digest)
-                for spec in specs.values()
-            }
-        for spec in kept:
-            if specs[spec.name] is not spec:
-                logger.warning("%s: the entry of the file hides the one kept", spec.name)
-        for spec in specs.values():
-            self._enlist(spec, known[spec.name])
+        await self._meet()
         self.started = True
+        self._following = asyncio.create_task(self._follow(), name="roster")
 
     async def stop(self) -> None:
         """End every server at the same time; on return nothing of them is left."""
         self.started = False
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait({self._following})
         if self._works:
             await asyncio.wait(self._works)
         groups = self._groups.values()
         await asyncio.gather(*(group.close("the system is stopping") for group in groups))
         if self._works:
             await asyncio.wait(self._works)
+
+    async def _follow(self) -> None:
+        """Meet the roster again and again."""
+        missed = False
+        async with aclosing(self._roster.changes()) as changes:
+            async for _ in changes:
+                try:
+                    await asyncio.shield(self._begin(self._meet()))
+                    missed = False
+                except StorageUnavailable as failure:
+                    if not missed:
+                        logger.warning("the servers stay as they were: %s", failure.message)
+                    missed = True
+
+    async def _meet(self) -> None:
+        """Be as the roster says now: end what is gone, begin what is new, learn what was listed."""
+        async with self._change:
+            running = {name: group.spec for name, group in self._groups.items()}
+            listed = await self._roster.read(running)
+            others = [
+                name
+                for name, spec in running.items()
+                if name not in listed or listed[name].spec != spec
+            ]
+            await asyncio.gather(*(self._dismiss(name, "removed elsewhere") for name in others))
+            for name, entry in listed.items():
+                if name not in self._groups:
+                    self._enlist(entry.spec, entry.tools or ())
+                elif entry.tools is not None and self._trusts[name].learned(entry.tools):
+                    self.catalogue.put(name, self._trusts[name].offered)
+
+    async def find(self, name: str) -> Group:
+        """A server by its name, also one that another process has just added.
+
+        Raises ServerNotFound, StorageUnavailable.
+        """
+        if self.started and ServerName(name) not in self._groups:
+            if self._looking is None:
+                self._looking = self._begin(self._look())
+            await asyncio.shield(self._looking)
+        return self.group(name)
+
+    async def _look(self) -> None:
+        await asyncio.sleep(LOOK_PAUSE_S)
+        self._looking = None  # what comes into the store from here on may not be seen
+        await self._meet()
 
     def _enlist(self, spec: ServerSpec, known: Definitions) -> Group:
         trust = Trust(spec, known)
@@ -140,25 +177,16 @@ class Fleet:
 
     def _keep(self, digest: str, definitions: Definitions) -> None:
         """Store the tools soon: one write for all that comes while another is under way."""
-        self._unsaved[digest] = definitions
+        self._roster.keep_tools(digest, definitions)
         if self._saving is None or self._saving.done():
-            self._saving = self._begin(self._save())
-
-    async def _save(self) -> None:
-        while self._unsaved:
-            lists, self._unsaved = self._unsaved, {}
-            try:
-                async with self._transactions.begin() as transaction:
-                    for digest, definitions in lists.items():
-                        await transaction.servers.keep_tools(digest, definitions)
-            except StorageUnavailable as failure:
-                logger.warning("%d lists of tools were not kept: %s", len(lists), failure.message)
+            self._saving = self._begin(self._roster.save())
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Work that is carried out to its end, also when whoever asked for it has left."""
         task = asyncio.create_task(work)
         self._works.add(task)
         task.add_done_callback(self._works.discard)
+        task.add_done_callback(_seen)
         return task
 
     async def add(self, spec: ServerSpec, once: Once | None = None) -> ServerRecord:
@@ -169,17 +197,16 @@ class Fleet:
         return await asyncio.shield(self._begin(self._add(spec, once)))
 
     async def _add(self, spec: ServerSpec, once: Once | None) -> ServerRecord:
-        async with self._transactions.begin() as transaction:
+        def begun() -> ServerRecord:
+            self.require_free(spec.name)
+            return told(supervision.begun(spec, self._parts.clock.now()))
 
-            async def add() -> ServerRecord:
-                self.require_free(spec.name)
-                await transaction.servers.add(spec)
-                return told(supervision.begun(spec, self._parts.clock.now()))
-
-            record, anew = await acted_once(transaction, spec.owner, once, ServerRecord, add)
-            known = await transaction.servers.known_tools(spec.digest)
-        if anew:
-            await self._take_in(spec, known)
+        async with self._change:
+            record, known = await self._roster.add(spec, once, begun)
+            if known is not None:
+                if spec.name in self._groups:
+                    await self._dismiss(spec.name, "replaced by one of the same name")
+                self._enlist(spec, known)
         return record
 
     def require_free(self, name: ServerName) -> None:
@@ -188,33 +215,29 @@ class Fleet:
         if before is not None and before.spec.origin is not Origin.KNOWN:
             raise ServerExists(f"A server {name!r} exists already.", server=name)
 
-    async def _take_in(self, spec: ServerSpec, known: Definitions) -> None:
-        before = self._groups.get(spec.name)
-        if before is not None:
-            await before.close("replaced by one of the same name")
-            self.catalogue.drop(spec.name)
-        self._enlist(spec, known)
-
     async def remove(self, name: ServerName) -> None:
         """End a server that came by the API and forget it.
 
-        A known one of the same name is back at the next start. Raises ServerNotRemovable.
+        A known one of the same name is back then. Raises ServerNotFound, ServerNotRemovable.
         """
         await asyncio.shield(self._begin(self._remove(name)))
 
     async def _remove(self, name: ServerName) -> None:
-        group = self.group(name)
-        spec = group.spec
+        spec = (await self.find(name)).spec
         if spec.origin is not Origin.API:
             raise ServerNotRemovable(
                 f"The server {name!r} {_HOMES[spec.origin]} and cannot be removed here.",
                 server=name,
             )
-        async with self._transactions.begin() as transaction:
-            await transaction.servers.remove(name)
-        await group.close("removed")
-        self._groups.pop(name, None)
-        self._trusts.pop(name, None)
+        async with self._change:
+            await self._roster.remove(name)
+            if name in self._groups:
+                await self._dismiss(name, "removed")
+
+    async def _dismiss(self, name: ServerName, reason: str) -> None:
+        """End a server that is no longer to run as it is; nothing of it is known after this."""
+        await self._groups[name].close(reason)
+        del self._groups[name], self._trusts[name]
         self.catalogue.drop(name)
 
     def wake_containers(self) -> None:
@@ -224,7 +247,7 @@ class Fleet:
                 group.start()
 
     def group(self, name: str) -> Group:
-        """Raises ServerNotFound."""
+        """A server that is known here. Raises ServerNotFound."""
         group = self._groups.get(ServerName(name))
         if group is None:
             raise ServerNotFound(f"There is no server {name!r}.", server=name)
@@ -256,3 +279,9 @@ class Fleet:
             for tool in self.catalogue.of(group.spec.name)
         )
         return tuple(sorted(offered, key=lambda tool: tool.full_name))
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Whoever waits for it is told of its failure; nobody may be left who does."""
+    if not task.cancelled():
+        task.exception()

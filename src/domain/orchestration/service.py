@@ -19,7 +19,6 @@ from domain.model.servers import (
     ServerUnusable,
 )
 from domain.model.tools import (
-    AnswerMalformed,
     ArgumentsInvalid,
     Tool,
     ToolAlert,
@@ -30,6 +29,7 @@ from domain.model.tools import (
 from domain.orchestration.catalogue import Entry
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.group import Group, Member
+from domain.orchestration.results import tool_result
 from domain.orchestration.routing import Router
 from domain.orchestration.runner import Runner
 from domain.ports.mcp import ProgressSink, Traffic
@@ -37,21 +37,10 @@ from domain.ports.system import Clock
 
 _FORWARDED = ("tools/", "resources/", "prompts/")
 _NOT_FORWARDED = frozenset({"resources/subscribe", "resources/unsubscribe"})
-_UNSET = msgspec.Raw(b"")
-_ARRAY = ord("[")
 
 
 class MethodNotAllowed(Invalid):
     """The method is not one that callers may send to a server."""
-
-
-class _CallResult(msgspec.Struct, frozen=True):
-    content: msgspec.Raw = msgspec.Raw(b"[]")
-    structuredContent: msgspec.Raw = _UNSET  # noqa: N815 - the protocol's own name
-    isError: bool = False  # noqa: N815 - the protocol's own name
-
-
-_decode_result = msgspec.json.Decoder(_CallResult).decode
 
 
 class McpService:
@@ -66,6 +55,10 @@ class McpService:
     def started(self) -> bool:
         """Whether the servers were begun and are not being ended."""
         return self._fleet.started
+
+    async def look_up(self, name: str) -> None:
+        """Have a server known here that another process has just added. Raises ServerNotFound."""
+        await self._fleet.find(name)
 
     def records(self) -> tuple[ServerRecord, ...]:
         """How all servers are now, by name."""
@@ -95,11 +88,12 @@ class McpService:
         """The latest changes of a server's tools, oldest first. Raises ServerNotFound."""
         return self._fleet.trust(name).alerts
 
-    def approve_tools(self, caller: Caller, name: str) -> ServerRecord:
+    async def approve_tools(self, caller: Caller, name: str) -> ServerRecord:
         """Trust a server's tools as last listed, alerts seen. Raises ServerNotFound."""
         caller.require(Scope.ADMIN)
+        group = await self._fleet.find(name)
         self._fleet.approve(name)
-        return self._fleet.group(name).record
+        return group.record
 
     @property
     def waiting(self) -> int:
@@ -158,31 +152,31 @@ class McpService:
         Raises ServerNotFound, ServerUnusable.
         """
         caller.require(Scope.ADMIN)
-        group = self._usable(name)
+        group = await self._usable(name)
         group.start()
         return group.record
 
-    def reset_breaker(self, caller: Caller, name: str) -> None:
+    async def reset_breaker(self, caller: Caller, name: str) -> None:
         """Let calls through to a server that failed. Raises ServerNotFound, ServerUnusable."""
         caller.require(Scope.ADMIN)
-        self._usable(name).reset()
+        (await self._usable(name)).reset()
 
     async def stop_server(self, caller: Caller, name: str) -> ServerRecord:
         """End a server until it is started again."""
         caller.require(Scope.ADMIN)
-        group = self._fleet.group(name)
+        group = await self._fleet.find(name)
         await group.stop("stopped on request")
         return group.record
 
     async def restart_server(self, caller: Caller, name: str) -> ServerRecord:
         """End a server and begin it again."""
         caller.require(Scope.ADMIN)
-        group = self._usable(name)
+        group = await self._usable(name)
         await group.restart("restarted on request")
         return group.record
 
-    def _usable(self, name: str) -> Group:
-        group = self._fleet.group(name)
+    async def _usable(self, name: str) -> Group:
+        group = await self._fleet.find(name)
         problem = group.spec.problem
         if problem:
             raise ServerUnusable(f"The entry of {name!r} must be mended: {problem}", server=name)
@@ -208,23 +202,7 @@ class McpService:
         """
         begun = self._clock.monotonic()
         raw = await self._call(caller, server, tool, arguments, timeout, progress)
-        try:
-            result = _decode_result(raw)
-            if memoryview(result.content)[0] != _ARRAY:
-                raise msgspec.ValidationError("content is no array")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise AnswerMalformed(
-                f"The server {server!r} answered {tool!r} with something that is no tool result.",
-                server=server,
-                tool=tool,
-            ) from error
-        structured = result.structuredContent
-        return ToolResult(
-            content=result.content,
-            structured_content=None if structured is _UNSET else structured,
-            is_error=result.isError,
-            duration_ms=round((self._clock.monotonic() - begun) * 1000, 3),
-        )
+        return tool_result(raw, server, tool, self._clock.monotonic() - begun)
 
     async def execute(
         self,
@@ -261,7 +239,8 @@ class McpService:
                 return msgspec.Raw(b"{}")
             return await self._router.ask(runner, method, params, deadline, None)
 
-        return await self._fleet.group(server).carry_out(caller, deadline, ask)
+        group = await self._fleet.find(server)
+        return await group.carry_out(caller, deadline, ask)
 
     async def _call(  # noqa: PLR0913, PLR0917 - a call is all of this
         self,
@@ -274,7 +253,7 @@ class McpService:
     ) -> msgspec.Raw:
         caller.require(Scope.TOOLS)
         deadline = self._clock.monotonic() + timeout.total_seconds()
-        group = self._fleet.group(server)
+        group = await self._fleet.find(server)
         entry = self._fleet.catalogue.get(ServerName(server), tool)
         listed = entry is not None and group.spec.on_change is not OnChange.QUARANTINE
         if entry is not None and listed:

@@ -47,14 +47,38 @@ class Trust:
 
     def __init__(self, spec: ServerSpec, known: Definitions) -> None:
         self._spec = spec
+        self._here = False
+        self.withheld: frozenset[str] = frozenset()
+        self.alerts: tuple[ToolAlert, ...] = ()
+        self._begin(known)
+
+    def _begin(self, known: Definitions) -> None:
         self._listed = self.offered = self.kept = known
         self._trusted = _by_name(known)
         self._first = not known
-        self.withheld: frozenset[str] = frozenset()
-        self.alerts: tuple[ToolAlert, ...] = ()
+
+    def learned(self, known: Definitions) -> bool:
+        """Take what another process kept; whether other tools are on offer for it.
+
+        A server that was not listed here in this life is as the other saw it; of one that was,
+        what was listed here counts, and the other's approval of just that.
+        """
+        before = self.offered
+        if not self._here:
+            self._begin(known)
+        elif self.withheld:
+            named = _by_name(self._listed)
+            self._trusted |= {
+                name: definition
+                for name, definition in _by_name(known).items()
+                if name in self.withheld and fingerprint(definition) == fingerprint(named[name])
+            }
+            self._withhold(self._listed)
+        return self.offered != before
 
     def listed(self, definitions: Definitions, now: datetime) -> bool:
         """Take a listing; whether it is another than the one before."""
+        self._here = True
         first, self._first = self._first, False
         if definitions == self._listed:
             return False

@@ -76,6 +76,10 @@ class ServerStore(Protocol):
         """The definitions last kept, empty where none were."""
         ...
 
+    async def revisions(self) -> Mapping[str, int]:
+        """Of every digest with tools kept, a number that rises each time they are."""
+        ...
+
 
 class ConversationStore(Protocol):
     """Conversations and their messages."""

@@ -94,10 +94,7 @@ class AgentRun:
 async def _history(
     transaction: Transaction, task: Task, payload: AgentPayload
 ) -> tuple[Message, ...]:
-    """What was said up to the message that the turn answers.
-
-    Raises ConversationNotFound, and StaleAttempt where another attempt has answered already.
-    """
+    """What was said up to the message to answer. Raises StaleAttempt where that was done."""
     if payload.conversation_id is None:
         return (Message(role=Role.USER, text=payload.message),)
     stored = await transaction.conversations.messages(payload.conversation_id)

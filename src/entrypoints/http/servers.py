@@ -252,6 +252,7 @@ async def get_server(
 ) -> ServerWithLog:
     """One server with the last lines of its log."""
     may_read(scope)
+    await mcp.look_up(server)
     answer = answer_of(mcp, mcp.record(server))
     return ServerWithLog(**msgspec.structs.asdict(answer), log_tail=mcp.log_tail(server))
 
@@ -291,7 +292,7 @@ async def approve_tools(
     mcp: Service[McpService], scope: Scope, server: FromPath[str]
 ) -> ServerAnswer:
     """Trust a server's tools as they were last listed, and end its alerts."""
-    return answer_of(mcp, mcp.approve_tools(caller_of(scope), server))
+    return answer_of(mcp, await mcp.approve_tools(caller_of(scope), server))
 
 
 ROUTES = Router(

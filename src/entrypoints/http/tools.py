@@ -104,6 +104,8 @@ async def list_tools(
 ) -> ToolList:
     """Tools on offer, of all servers or of one."""
     may_read(scope)
+    if server is not None:
+        await mcp.look_up(server)
     page = cut(mcp.tools(server), lambda tool: tool.full_name, limit, cursor)
     return ToolList(
         tools=tuple(map(_answer, page.items)),

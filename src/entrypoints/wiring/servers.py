@@ -12,6 +12,7 @@ from domain.model.servers import Command, Remote
 from domain.orchestration.fleet import Fleet
 from domain.orchestration.life import Parts
 from domain.orchestration.placement import PlacedLauncher
+from domain.orchestration.roster import Roster
 from domain.orchestration.service import McpService
 from domain.ports.engines import ContainerEngine
 from domain.ports.launching import Launcher
@@ -43,7 +44,8 @@ async def started_servers(
         clock=ground.clock,
         chance=ground.chance,
     )
-    fleet = Fleet(parts, ground.transactions, compiler, node.given, eager=node.eager)
+    roster = Roster(ground.transactions, ground.shared.signals, node.given)
+    fleet = Fleet(parts, roster, compiler, eager=node.eager)
     stack.push_async_callback(fleet.stop)
     for engine in engines.values():
         engine.on_return(fleet.wake_containers)
