@@ -17,9 +17,9 @@ CANCEL_S = 3.0
 
 
 @pytest.fixture
-def crew(tmp_path: Path, make: Make) -> Iterator[Crew]:
+def crew(tmp_path: Path, make: Make, database: str) -> Iterator[Crew]:
     """A system that carries out one task at a time itself; workers are asked for."""
-    crew = Crew(tmp_path, make, worker_concurrency="1", drain_s="2")
+    crew = Crew(tmp_path, make, database_url=database, worker_concurrency="1", drain_s="2")
     yield crew
     crew.close()
 
