@@ -142,13 +142,14 @@ class Runner:
             if self._record.state in _RUNNING:
                 self._set(supervision.enter(self._record, ServerState.STOPPING, now, reason))
             task, self._task = self._task, None
+            if task is not None:
+                task.cancel()  # at once: a moment later it may have begun its next life
             self._ending = asyncio.create_task(self._end(task, reason))
         return asyncio.shield(self._ending)
 
     async def _end(self, task: asyncio.Task[None] | None, reason: str) -> None:
         try:
             if task is not None:
-                task.cancel()
                 await asyncio.wait({task})
             if self._life is not None:
                 await self._life.end()  # the cancellation may have met it while it ended by itself
