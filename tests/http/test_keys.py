@@ -173,4 +173,4 @@ async def test_the_description_names_the_header_where_it_is_taken(world: World) 
         if parameter["name"] == "Idempotency-Key" and parameter["in"] == "header"
     }
 
-    assert taking == {TASKS, AGENTS, SERVERS, CHAT, "/api/v1/schedules"}
+    assert taking == {TASKS, AGENTS, SERVERS, CHAT, "/api/v1/schedules", "/api/v1/mcp/deploy"}
