@@ -22,6 +22,7 @@ FIRST_OF: Mapping[str, tuple[str, str, str]] = {
     "task_id": ("/api/v1/tasks", "tasks", "task_id"),
     "schedule_id": ("/api/v1/schedules", "schedules", "schedule_id"),
     "decision_id": ("/api/v1/decisions", "decisions", "decision_id"),
+    "container_id": ("/api/v1/mcp/dind/status", "containers", "container_id"),
     "server": ("/api/v1/mcp/servers", "servers", "name"),
     "name": ("/api/v1/mcp/servers", "servers", "name"),
 }
