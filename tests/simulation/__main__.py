@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
+from tests.simulation.hunt import FAULTS, MOST_SEEDS, hunt, told
 from tests.simulation.world import Report, run
 
 CHUNK = 25
@@ -26,8 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--digests", action="store_true", help="print one digest a seed, no more")
     parser.add_argument("--trace", action="store_true", help="print the trace of every run")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--faults", action="store_true", help="which seed finds which fault")
     given = parser.parse_args(arguments)
     seeds = range(given.start, given.start + given.seeds)
+    if given.faults:
+        return _hunt(given.jobs)
     if given.digests:
         for report in _runs(seeds, given.jobs):
             print(report.seed, report.digest, flush=True)
@@ -58,6 +62,22 @@ def _runs(seeds: range, jobs: int) -> Iterator[Report]:
         return
     with ProcessPoolExecutor(jobs) as pool:
         yield from pool.map(run, seeds, chunksize=CHUNK)
+
+
+def _hunt(jobs: int) -> int:
+    """The table of the deliberate faults; 1 where one was not found."""
+    missed = 0
+    with ProcessPoolExecutor(jobs) as pool:
+        for line, found in pool.map(_hunted, FAULTS):
+            missed += not found
+            print(line, flush=True)
+    print(f"{len(FAULTS)} faults, {missed} of them not found within {MOST_SEEDS} seeds")
+    return int(missed > 0)
+
+
+def _hunted(name: str) -> tuple[str, bool]:
+    find = hunt(FAULTS[name])
+    return told(find), find.report is not None
 
 
 def _again(given: argparse.Namespace, digest: str) -> int:

@@ -11,6 +11,8 @@ TURN_S = 20.0
 PROMISE_S = 3.0
 # A cancelled task ends within this, as is published; so does one whose deadline passed, and the
 # run of an attempt that another attempt took over from.
+FAILURE_S = 2.1
+# What one failure of the store may cost beyond: a heartbeat, or a slow way there and back.
 CALL_S = 0.1
 # What a call may take beyond its own time limit.
 
@@ -41,8 +43,13 @@ def _later(journal: Journal, troubles: Troubles, tag: str, ended: Entry, since: 
     claims = [entry for entry in journal.all("claimed", tag) if entry.at <= ended.at]
     if not claims:
         return 0.0  # nobody held it: its end was the cancel itself
-    last = claims[-1]
-    return ended.at - max(since, last.at, troubles.last(last.node, ended.at))
+    return _took(troubles, claims[-1].node, max(since, claims[-1].at), ended.at)
+
+
+def _took(troubles: Troubles, node: str, since: float, until: float) -> float:
+    """Seconds of a span that a node is to answer for."""
+    begin = max(since, troubles.last(node, until))
+    return until - begin - FAILURE_S * troubles.failures(node, begin, until)
 
 
 def _overtaken(journal: Journal, troubles: Troubles) -> None:
@@ -55,7 +62,7 @@ def _overtaken(journal: Journal, troubles: Troubles) -> None:
         )
         if over is None or next_claim is None or over.at <= next_claim.at:
             continue
-        late = over.at - max(next_claim.at, troubles.last(begun.node, over.at))
+        late = _took(troubles, begun.node, next_claim.at, over.at)
         journal.require(
             late <= PROMISE_S, f"{tag}: attempt {attempt} went on for {late:.1f} s beside the next"
         )

@@ -11,14 +11,14 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     nodes: int = 4
     tasks: int = 26
     chats: int = 8
-    cancels: int = 6
+    cancels: int = 8
     calls: int = 6
     crashes: int = 3
-    freezes: int = 2
-    drains: int = 1
+    freezes: int = 3
+    drains: int = 2
     outages: int = 2
     server_troubles: int = 3
-    trouble_s: float = 25.0
+    trouble_s: float = 28.0
     settle_s: float = 240.0
 
 
@@ -39,6 +39,7 @@ class Climate(msgspec.Struct, frozen=True, kw_only=True):
     call_kills: float
     call_slow: float
     call_hangs: float
+    call_crashes: float
     boot_fails: float
     answers_lost: float
     refused: float
@@ -58,6 +59,7 @@ CALM = Climate(
     call_kills=0,
     call_slow=0,
     call_hangs=0,
+    call_crashes=0,
     boot_fails=0,
     answers_lost=0,
     refused=0,
@@ -77,16 +79,17 @@ def climate(dice: Random) -> Climate:
         model_breaks=up_to(0.1),
         model_refuses=up_to(0.03),
         model_slow=up_to(0.2),
-        model_hangs=up_to(0.03),
+        model_hangs=up_to(0.06),
         model_calls=0.4 + up_to(0.5),
         call_errors=up_to(0.1),
         call_refused=up_to(0.06),
         call_kills=up_to(0.08),
         call_slow=up_to(0.3),
-        call_hangs=up_to(0.06),
+        call_hangs=up_to(0.15),
+        call_crashes=up_to(0.03),
         boot_fails=up_to(0.3),
         answers_lost=up_to(0.03),
         refused=up_to(0.03),
-        hints_lost=dice.choice((0.0, 0.2, 1.0)),
+        hints_lost=dice.choice((0.0, 0.3, 1.0, 1.0)),
         wrong_clock_s=3600.0,
     )

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 import msgspec
 
@@ -16,11 +17,13 @@ from domain.model.tasks import (
 )
 from tests.simulation import bounds, histories
 from tests.simulation.journal import Journal
-from tests.simulation.nodes import Machine
+from tests.simulation.nodes import POLICY, Machine
 from tests.simulation.rows import tag_of
 from tests.simulation.servers import REPEATABLE
 from tests.simulation.store import Rack
 from tests.simulation.troubles import Troubles, seconds
+
+OVERDUE = timedelta(seconds=1)
 
 
 def unsettled(journal: Journal, rack: Rack, machines: list[Machine]) -> None:
@@ -32,6 +35,23 @@ def unsettled(journal: Journal, rack: Rack, machines: list[Machine]) -> None:
         life = machine.life
         if life is None or not life.up or life.worker.held:
             journal.broke(f"{machine.name} is not quiet long after the last trouble")
+
+
+def check_servers(journal: Journal, machines: list[Machine]) -> None:
+    """Whatever failed is tried again in time."""
+    for machine in machines:
+        life = machine.life
+        if life is None:
+            continue
+        for members in life.fleet.members().values():
+            for record in (member.record for member in members):
+                if record.retry_at is None:
+                    continue
+                name, late = record.spec.name, life.clock.now() - record.retry_at
+                journal.require(late <= OVERDUE, f"{machine.name}/{name} was due {late} ago")
+                pause = record.retry_at - record.since
+                longest = POLICY.quarantine * (1 + POLICY.jitter)
+                journal.require(pause <= longest, f"{machine.name}/{name} is to rest for {pause}")
 
 
 def check(journal: Journal, rack: Rack, troubles: Troubles) -> None:
@@ -113,6 +133,11 @@ def _was_unsure(case: Case) -> bool:
     return bool(whys & {"CallTimedOut", "CallInterrupted"})
 
 
+def _was_lost(case: Case) -> bool:
+    last = case.journal.all("claimed", case.tag)[-1]
+    return case.task.attempt > case.task.max_attempts and bool(last.data["again"])
+
+
 def _was_unavailable(case: Case) -> bool:
     task, payload = case.task, case.task.payload
     interactive = isinstance(payload, AgentPayload) and payload.interactive
@@ -144,7 +169,7 @@ def _turn_was_long(case: Case) -> bool:
 _ACCOUNTS: Mapping[str, Callable[[Case], bool]] = {
     "tool-error": lambda case: case.knows("call-erred"),
     "indeterminate": _was_unsure,
-    "worker-lost": lambda case: case.task.attempt > case.task.max_attempts,
+    "worker-lost": _was_lost,
     "deadline": _was_too_late,
     "unavailable": _was_unavailable,
     "not-found": lambda case: getattr(case.task.payload, "tool", "") == "nothing",

@@ -97,9 +97,10 @@ class _NoDialer:
 class WatchedMcp(McpService):
     """Notes every call's begin and end, and that the answer is the caller's own."""
 
-    def __init__(self, fleet: Fleet, clock: TrueClock, journal: Journal) -> None:
+    def __init__(self, fleet: Fleet, clock: TrueClock, machine: "Machine") -> None:
         super().__init__(fleet, clock)
-        self._journal = journal
+        self._journal = machine.world.journal
+        self._machine = machine
 
     async def call_tool(  # noqa: PLR0913 - as the service's
         self,
@@ -124,6 +125,7 @@ class WatchedMcp(McpService):
             self._journal.note("call-left", key)
             raise
         self._journal.note("call-answered", key)
+        self._machine.world.strike(self._machine)
         own = f'"text":"{key}"'.encode() in bytes(result.content)
         self._journal.require(own, f"{key} was given the answer of another call")
         return result
@@ -135,9 +137,9 @@ def watched(run: Run, journal: Journal) -> Run:
     async def carry_out(task: Task, recorder: Recorder) -> Finish:
         tag = tag_of(task)
         journal.note("run-begun", tag, attempt=task.attempt)
+        most = journal.all("claimed", tag)[-1].data["of"]
         journal.require(
-            task.attempt <= task.max_attempts,
-            f"{tag} was carried out {task.attempt} times, {task.max_attempts} are allowed",
+            task.attempt <= most, f"{tag} was carried out {task.attempt} times, {most} are allowed"
         )
         try:
             return await run(task, recorder)
@@ -159,6 +161,9 @@ class Surroundings(Protocol):
     programs: dict[str, ToolServer]
     model: SimulatedModel
 
+    def strike(self, machine: "Machine") -> None:
+        """A call was just answered there: a crash soon after shows what was kept."""
+
 
 class Life:
     """One life of a node: its services from its start to its crash or its drain."""
@@ -167,7 +172,7 @@ class Life:
         world = machine.world
         self.node = Node(machine.name)
         journal, outside = world.journal, world.outside
-        clock = TrueClock(world.loop, machine.wrong_by_s)
+        self.clock = clock = TrueClock(world.loop, machine.wrong_by_s)
         chance = SeededChance(machine.dice.getrandbits(60))
         transactions = NodeTransactions(
             world.rack, machine.line, self.node, journal, world.troubles
@@ -184,7 +189,7 @@ class Life:
             policy=POLICY,
         )
         self.fleet = Fleet(parts, Roster(transactions, self.signals, SPECS), _Compiler())
-        self.mcp = WatchedMcp(self.fleet, clock, journal)
+        self.mcp = WatchedMcp(self.fleet, clock, machine)
         self.model = GuardedModel(world.model, clock)
         models = Models(self.model, {})
         runs: RunOf = {

@@ -38,6 +38,11 @@ class RowRules:
         elif before.status is RUNNING and after.status is RUNNING:
             self._kept_on(before, after)
         elif after.status is not before.status:
+            if before.status is RUNNING:
+                writer = self._troubles.writer()
+                self._journal.require(
+                    writer == before.worker, f"{tag} of {before.worker} was ended by {writer}"
+                )
             error = after.error
             self._journal.note(
                 "ended" if after.status in FINISHED else "put-back",
@@ -61,7 +66,13 @@ class RowRules:
 
     def _claimed(self, before: Task, after: Task, now: datetime) -> None:
         tag, require = tag_of(after), self._journal.require
-        self._journal.note("claimed", tag, attempt=after.attempt, by=after.worker)
+        self._journal.note(
+            "claimed",
+            tag,
+            attempt=after.attempt,
+            of=after.max_attempts,
+            again=before.status is RUNNING,
+        )
         require(after.attempt == before.attempt + 1, f"{tag}: an attempt was left out")
         require(after.status is RUNNING, f"{tag}: claimed and not running")
         if before.status is QUEUED:

@@ -140,12 +140,12 @@ class NodeTransactions:
 
     async def _there(self) -> None:
         if self._line.slow_s:
-            self._troubles.befell(self._node.name)
+            self._troubles.store_failed(self._node.name)
         await self._line.travel()
         if self._line.is_refused:
             raise self._failed("refused", "The store refused the connection.")
 
     def _failed(self, what: str, message: str) -> StorageUnavailable:
-        self._troubles.befell(self._node.name)
+        self._troubles.store_failed(self._node.name)
         self._journal.note(what, self._node.name)
         return StorageUnavailable(message)

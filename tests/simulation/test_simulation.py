@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.simulation import __main__ as tool
+from tests.simulation.hunt import FAULTS, hunt
 from tests.simulation.loop import Node, NothingHappens, SimulatedLoop
 from tests.simulation.world import run
 
@@ -35,6 +36,13 @@ def test_a_run_is_the_same_whatever_the_order_of_hashes() -> None:
 
 def test_runs_of_other_seeds_are_others() -> None:
     assert len({run(seed).digest for seed in range(3)}) == 3
+
+
+@pytest.mark.parametrize(
+    "fault", ["uncounted-reclaim", "turn-from-its-start", "answer-to-another-caller"]
+)
+def test_a_deliberate_fault_is_found(fault: str) -> None:
+    assert hunt(FAULTS[fault]).report is not None
 
 
 def test_time_jumps_and_a_node_that_crashed_or_froze_does_nothing() -> None:

@@ -34,24 +34,31 @@ def seconds(at: datetime) -> float:
 
 
 class Troubles:
-    """When each node was last hurt: crash, freeze, thaw, a store that refused or forgot."""
+    """When each node was hurt: crash, freeze, thaw, start; and when the store failed it."""
 
     def __init__(self) -> None:
-        self._at: dict[str, list[float]] = defaultdict(list)
+        self._hurt: dict[str, list[float]] = defaultdict(list)
+        self._failed: dict[str, list[float]] = defaultdict(list)
 
     def befell(self, node: str) -> None:
         """Something happened to a node now."""
-        self._at[node].append(asyncio.get_running_loop().time())
+        self._hurt[node].append(asyncio.get_running_loop().time())
+
+    def store_failed(self, node: str) -> None:
+        """The store was slow, refused or did not answer."""
+        self._failed[node].append(asyncio.get_running_loop().time())
 
     def between(self, node: str, begin: float, end: float) -> bool:
         """Whether anything happened to a node in a span of the loop's time."""
-        times = self._at.get(node, [])
-        place = bisect_left(times, begin)
-        return place < len(times) and times[place] <= end
+        return _count(self._hurt[node], begin, end) + self.failures(node, begin, end) > 0
+
+    def failures(self, node: str, begin: float, end: float) -> int:
+        """How often the store failed a node in a span of the loop's time."""
+        return _count(self._failed[node], begin, end)
 
     def last(self, node: str, before: float) -> float:
-        """When the latest thing up to `before` happened to a node."""
-        times = self._at.get(node, [])
+        """When the latest thing up to `before` happened to a node, the store's failures aside."""
+        times = self._hurt[node]
         place = bisect_right(times, before)
         return times[place - 1] if place else 0.0
 
@@ -64,3 +71,7 @@ class Troubles:
         """Whose code runs now, None for the world's."""
         here = HERE.get()
         return here.name if here is not None else None
+
+
+def _count(times: list[float], begin: float, end: float) -> int:
+    return bisect_right(times, end) - bisect_left(times, begin)

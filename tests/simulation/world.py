@@ -3,6 +3,8 @@
 import asyncio
 import gc
 from collections.abc import Callable
+from contextlib import nullcontext
+from contextvars import Context
 from datetime import timedelta
 from random import Random
 
@@ -13,6 +15,7 @@ from domain.model.tasks import FINISHED
 from tests.simulation import bounds, climate, invariants
 from tests.simulation.clients import AGENT, CALLERS, Clients
 from tests.simulation.climate import CALM, USUAL, Size
+from tests.simulation.faults.fault import Fault
 from tests.simulation.journal import Journal
 from tests.simulation.logs import Logs
 from tests.simulation.loop import SimulatedLoop, SimulatedTask
@@ -108,7 +111,6 @@ class World:
             (size.cancels, lambda: self._any().ask(clients.cancel)),
             (size.calls, lambda: self._any().ask(clients.call)),
             (size.crashes, self._crash),
-            (size.freezes, self._freeze),
             (size.drains, lambda: self._any().drain()),
             (size.outages, self._outage),
             (size.server_troubles, self._hurt_server),
@@ -116,12 +118,27 @@ class World:
         for times, act in plan:
             for _ in range(times):
                 self.loop.call_at(dice.uniform(0.3, size.trouble_s), act)
+        for _ in range(size.freezes):
+            # Early, so that a lease passes meanwhile and what is thawed still meets trouble.
+            self.loop.call_at(dice.uniform(0.3, size.trouble_s / 2), self._freeze)
 
     def _any(self) -> Machine:
         return self.dice.choice(self.machines)
 
-    def _crash(self) -> None:
-        machine = self._any()
+    def _busy(self) -> Machine:
+        """One that has work in hand, where there is one: there a fault shows."""
+        busy = [m for m in self.machines if m.life is not None and m.life.worker.held]
+        return self.dice.choice(busy or self.machines)
+
+    def strike(self, machine: Machine) -> None:
+        """Crash or freeze a node within moments, now and then."""
+        if self.outside.happens(self.outside.climate.call_crashes):
+            soon = self.dice.uniform(0, 0.02)
+            blow = self.dice.choice((self._crash, self._freeze))
+            self.loop.call_later(soon, blow, machine, context=Context())
+
+    def _crash(self, machine: Machine | None = None) -> None:
+        machine = machine or self._busy()
         machine.crash()
         self.loop.call_later(self.dice.uniform(0.1, 15), self._up, machine)
 
@@ -129,10 +146,10 @@ class World:
         if machine.life is None:
             machine.start()
 
-    def _freeze(self) -> None:
-        machine = self._any()
+    def _freeze(self, machine: Machine | None = None) -> None:
+        machine = machine or self._busy()
         machine.freeze()
-        self.loop.call_later(self.dice.choice((2, 11, 18)), machine.thaw)
+        self.loop.call_later(self.dice.choice((2, 12, 12, 18)), machine.thaw)
 
     def _outage(self) -> None:
         """The store is away, for one node or for all."""
@@ -178,6 +195,7 @@ class World:
             open_tasks = [t for t in self.rack.state.tasks.values() if t.status not in FINISHED]
             if not open_tasks and all(self._is_quiet(machine) for machine in self.machines):
                 self.journal.note("settled")
+                invariants.check_servers(self.journal, self.machines)
                 return
         invariants.unsettled(self.journal, self.rack, self.machines)
 
@@ -201,16 +219,18 @@ class World:
                 self.journal.broke(f"a coroutine was left over: {task.get_name()}")
 
 
-def run(seed: int, size: Size = USUAL) -> Report:
-    """One run, from its seed alone."""
+def run(seed: int, size: Size = USUAL, fault: Fault | None = None) -> Report:
+    """One run, from its seed alone; with a fault in the rules where one is given."""
     loop = SimulatedLoop()
     journal = Journal()
     gc.disable()
     try:
-        with Logs(journal):
+        with Logs(journal), nullcontext() if fault is None else fault.made():
             asyncio.set_event_loop(loop)
-            world = World(seed, size, loop, journal)
-            loop.run_until_complete(_observed(world))
+            try:
+                loop.run_until_complete(_observed(World(seed, size, loop, journal)))
+            except Exception as error:  # noqa: BLE001 - whatever it is, its trace must be seen
+                journal.broken.append(f"the run itself broke: {error!r}")
         return Report(
             seed=seed,
             digest=journal.digest(),
