@@ -40,6 +40,7 @@ from domain.schedules import ScheduleService
 from domain.tasks.agent_run import AgentRun
 from domain.tasks.carrier import Carrier, WorkerLimits
 from domain.tasks.decisions import DecisionService
+from domain.tasks.register import WorkerService
 from domain.tasks.runs import RunOf, ToolRun
 from domain.tasks.service import TaskService
 from domain.tasks.worker import Worker
@@ -123,6 +124,7 @@ class World:
             ),
             (StorageInspector, self.inspector),
             (TaskService, self.tasks),
+            (WorkerService, WorkerService(self.transactions)),
         ):
             registry.register_value(kind, value)
         self.container = svcs.Container(registry)

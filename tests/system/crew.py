@@ -100,6 +100,11 @@ class Crew:
         """The node whose call of that text came last; empty before there was one."""
         return dict(self.calls()).get(text, "")
 
+    def listed(self) -> dict[str, Any]:
+        """The workers that the API shows, by their place."""
+        workers = self.system.get("/api/v1/workers")["workers"]
+        return {worker["worker_id"].split("/")[1]: worker for worker in workers}
+
     def times(self) -> Counter[str]:
         """How often each text was called."""
         return Counter(text for text, _ in self.calls())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from domain.tasks.register import LOST_AFTER
 from tests.system.conftest import Make
 from tests.system.crew import Crew
 from tests.system.running import START_S, eventually
@@ -52,6 +53,11 @@ def test_serve_and_two_workers_share_one_workload(crowded: Crew) -> None:
         assert crowded.system.finished(task)["status"] == "succeeded"
     assert crowded.times() == dict.fromkeys(tasks, 1)
     assert {node for _, node in crowded.calls()} == {"serve", "work-1", "work-2"}
+    assert {place: known["concurrency"] for place, known in crowded.listed().items()} == {
+        "serve": 1,
+        "work-1": 8,
+        "work-2": 8,
+    }
     end_all(crowded)
 
 
@@ -68,6 +74,8 @@ def test_the_tasks_of_a_killed_worker_run_again_on_another(crew: Crew) -> None:
     eventually(lambda: crew.caller_of("again") == other, LEASE_S + 2)
     ended = crew.system.finished(task)
     assert (ended["status"], ended["attempt"]) == ("succeeded", 2)
+    eventually(lambda: crew.listed()[holder]["lost"], LOST_AFTER.total_seconds() + 2)
+    assert not crew.listed()[other]["lost"]
     crew.system.post(f"/api/v1/tasks/{busy}/cancel", status=202)
     crew.workers = list(workers.values())
     end_all(crew)
@@ -102,10 +110,12 @@ def test_a_worker_told_to_end_hands_back_what_is_not_done_in_time(crew: Crew) ->
     worker = crew.working()
     short, long = crew.submit("short", 1.5), crew.submit("long", 5)
     eventually(lambda: len(crew.calls()) == 3)
+    assert crew.listed()["work-1"]["held"] == 2
     begun = time.monotonic()
     assert worker.end() == 0
     assert time.monotonic() - begun < 2 + 2
     assert "it took 2 tasks and handed back 1." in worker.log
+    assert set(crew.listed()) == {"serve"}
     assert crew.system.get(f"/api/v1/tasks/{short}")["status"] == "succeeded"
     crew.system.post(f"/api/v1/tasks/{busy}/cancel", status=202)
     assert crew.system.finished(long)["status"] == "succeeded"

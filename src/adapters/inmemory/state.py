@@ -14,7 +14,8 @@ from domain.model.decisions import Decision, DecisionId
 from domain.model.keys import IdempotencyKey
 from domain.model.schedules import Schedule
 from domain.model.servers import ServerName, ServerSpec
-from domain.model.tasks import ScheduleId, Task, TaskEvent, TaskId
+from domain.model.tasks import ScheduleId, Task, TaskEvent, TaskId, WorkerId
+from domain.model.workers import WorkerRecord
 from domain.ports.system import Clock
 
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     revisions: dict[str, int] = msgspec.field(default_factory=dict)
     conversations: dict[ConversationId, Conversation] = msgspec.field(default_factory=dict)
     messages: dict[ConversationId, tuple[StoredMessage, ...]] = msgspec.field(default_factory=dict)
+    workers: dict[WorkerId, WorkerRecord] = msgspec.field(default_factory=dict)
     tasks: dict[TaskId, Task] = msgspec.field(default_factory=dict)
     events: dict[TaskId, tuple[TaskEvent, ...]] = msgspec.field(default_factory=dict)
     keys: dict[tuple[CallerId, IdempotencyKey], KeptKey] = msgspec.field(default_factory=dict)

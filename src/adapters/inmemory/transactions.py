@@ -14,6 +14,7 @@ from adapters.inmemory.schedules import MemorySchedules
 from adapters.inmemory.servers import MemoryServers
 from adapters.inmemory.state import Rows, State
 from adapters.inmemory.tasks import MemoryTasks
+from adapters.inmemory.workers import MemoryWorkers
 from domain.ports.system import Clock
 
 
@@ -30,6 +31,7 @@ class MemoryTransaction:
         self.schedules = MemorySchedules(rows)
         self.retention = MemoryRetention(rows)
         self.decisions = MemoryDecisions(rows)
+        self.workers = MemoryWorkers(rows)
 
 
 class MemoryTransactions:

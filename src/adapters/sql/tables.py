@@ -250,3 +250,15 @@ schedules = Table(
     Index(None, "next_at"),
     Index(None, "created_at", "schedule_id"),
 )
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("worker_id", String, primary_key=True),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", String, nullable=False),
+    Column("concurrency", Integer, nullable=False),
+    Column("started_at", Utc, nullable=False),
+    Column("seen_at", Utc, nullable=False),
+)

@@ -15,6 +15,7 @@ from adapters.sql.schedules import SqlSchedules
 from adapters.sql.servers import SqlServers
 from adapters.sql.statements import Statements, translated
 from adapters.sql.tasks import SqlTasks
+from adapters.sql.workers import SqlWorkers
 from domain.ports.storage import StorageUnavailable
 
 
@@ -31,6 +32,7 @@ class SqlTransaction:
         self.decisions = SqlDecisions(statements)
         self.keys = SqlKeys(statements)
         self.schedules = SqlSchedules(statements)
+        self.workers = SqlWorkers(statements)
 
 
 class SqlTransactions:

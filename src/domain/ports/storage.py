@@ -23,6 +23,7 @@ from domain.ports.decisions import DecisionStore
 from domain.ports.keys import KeyStore
 from domain.ports.schedules import ScheduleStore
 from domain.ports.tasks import TaskQueue, TaskRetention, TaskStore
+from domain.ports.workers import WorkerStore
 
 
 class StorageUnavailable(Unavailable):
@@ -137,6 +138,8 @@ class Transaction(Protocol):
     def retention(self) -> TaskRetention: ...
     @property
     def decisions(self) -> DecisionStore: ...
+    @property
+    def workers(self) -> WorkerStore: ...
 
 
 class Transactions(Protocol):

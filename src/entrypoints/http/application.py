@@ -27,6 +27,7 @@ from domain.ports.storage import StorageInspector
 from domain.ports.system import Clock
 from domain.schedules import ScheduleService
 from domain.tasks.decisions import DecisionService
+from domain.tasks.register import WorkerService
 from domain.tasks.service import TaskService
 from entrypoints.http import (
     agents,
@@ -41,6 +42,7 @@ from entrypoints.http import (
     system,
     tasks,
     tools,
+    workers,
 )
 from entrypoints.http.failures import answer_failure
 from entrypoints.http.limits import Quota, RouteLimits
@@ -60,6 +62,7 @@ SERVICES: Mapping[str, type] = MappingProxyType(
         "schedules": ScheduleService,
         "storage": StorageInspector,
         "tasks": TaskService,
+        "workers": WorkerService,
     }
 )
 # What routes ask for by name, and what the wiring registered it as.
@@ -92,6 +95,7 @@ def application(
         deploys,
         database,
         mesh,
+        workers,
     )
     api = Router("/api/v1", route_handlers=[noun.ROUTES for noun in nouns])
     provided = {name: container.get_abstract(kind) for name, kind in SERVICES.items()}

@@ -18,6 +18,7 @@ from domain.ports.limits import RateLimits
 from domain.ports.storage import StorageInspector
 from domain.ports.system import Clock
 from domain.tasks.decisions import DecisionService
+from domain.tasks.register import WorkerService
 from domain.tasks.service import TaskService
 from domain.tasks.worker import Worker
 from entrypoints.settings.values import Settings
@@ -26,6 +27,7 @@ from entrypoints.wiring.ground import opened_ground
 from entrypoints.wiring.models import models_of
 from entrypoints.wiring.node import Node
 from entrypoints.wiring.probes import probes_of
+from entrypoints.wiring.register import entered_register
 from entrypoints.wiring.schedules import schedules_of
 from entrypoints.wiring.servers import started_servers
 from entrypoints.wiring.upkeep import start_upkeep
@@ -56,7 +58,8 @@ async def open_system(settings: Settings, node: Node) -> AsyncIterator[System]:
         engines = engines_of(settings, ground, node, stack)
         mcp = await started_servers(ground, node, engines, stack)
         worker = await started_worker(settings, ground, node, mcp, models, stack)
-        start_upkeep(settings, ground, models, stack)
+        register = await entered_register(ground, node, stack)
+        start_upkeep(settings, ground, models, register, stack)
         tasks = TaskService(transactions, signals, ground.chance, models)
         health = HealthService(probes_of(ground, mcp, models, worker, engines), clock)
         registry = svcs.Registry()
@@ -64,6 +67,7 @@ async def open_system(settings: Settings, node: Node) -> AsyncIterator[System]:
             mcp,
             AgentService(transactions, models, lambda: _offered(mcp), clock),
             tasks,
+            WorkerService(transactions),
             schedules_of(ground, models),
             ChatService(transactions, tasks, worker, ground.chance),
             health,

@@ -9,6 +9,7 @@ from entrypoints.wiring.engines import engines_of
 from entrypoints.wiring.ground import opened_ground
 from entrypoints.wiring.models import models_of
 from entrypoints.wiring.node import Node
+from entrypoints.wiring.register import entered_register
 from entrypoints.wiring.servers import started_servers
 from entrypoints.wiring.upkeep import start_upkeep
 from entrypoints.wiring.worker import started_worker
@@ -27,5 +28,6 @@ async def open_worker(settings: Settings, node: Node) -> AsyncIterator[Worker]:
         engines = engines_of(settings, ground, node, stack)
         mcp = await started_servers(ground, node, engines, stack)
         worker = await started_worker(settings, ground, node, mcp, models, stack)
-        start_upkeep(settings, ground, models, stack)
+        register = await entered_register(ground, node, stack)
+        start_upkeep(settings, ground, models, register, stack)
         yield worker
