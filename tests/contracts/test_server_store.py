@@ -61,7 +61,7 @@ async def test_the_tools_last_kept_are_known_whole(store: Store) -> None:
     old = ({"name": "now"},)
     new = ({"name": "now", "_meta": {"x": [1, None]}}, {"name": "then", "title": "Später"})
     async with store.transactions.begin() as transaction:
-        assert await transaction.servers.known_tools("digest") == ()
+        assert await transaction.servers.known_tools("digest") is None
         await transaction.servers.keep_tools("digest", old)
         await transaction.servers.keep_tools("other", ())
         await transaction.servers.keep_tools("digest", new)

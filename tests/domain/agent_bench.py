@@ -99,7 +99,13 @@ class Desk:
                 await self._called.wait()
                 self._called.clear()
 
-    async def list_all(self, method: str, key: str) -> tuple[Mapping[str, Any], ...]:
+    async def list_all(
+        self,
+        method: str,
+        key: str,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109 - the port's signature
+    ) -> tuple[Mapping[str, Any], ...]:
         return tuple(
             {"name": name, "annotations": {"idempotentHint": name in self._repeatable}}
             for name in self._tools

@@ -62,7 +62,14 @@ class ScriptedSession:
             raise self.outcome
         return RESULT
 
-    async def list_all(self, method: str, key: str) -> tuple[Mapping[str, Any], ...]:
+    async def list_all(
+        self,
+        method: str,
+        key: str,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109 - the port's signature
+    ) -> tuple[Mapping[str, Any], ...]:
+        assert timeout
         return ({method: key},)
 
     async def wait_closed(self) -> str:
@@ -164,5 +171,7 @@ async def test_a_trial_that_is_given_up_leaves_the_next_one_to_try() -> None:
 async def test_listings_go_past_it() -> None:
     bench = Bench()
     await bench.open()
-    assert await bench.guarded.list_all("tools/list", "tools") == ({"tools/list": "tools"},)
+    assert await bench.guarded.list_all("tools/list", "tools", timeout=timedelta(seconds=20)) == (
+        {"tools/list": "tools"},
+    )
     assert bench.breaker.now.state is B.OPEN

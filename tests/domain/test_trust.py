@@ -8,7 +8,7 @@ import pytest
 
 from adapters.inmemory.system import STARTED
 from domain.model.callers import LOCAL, Caller, CallerId, Scope, ScopeMissing
-from domain.model.servers import OnChange
+from domain.model.servers import OnChange, ServerState
 from domain.model.tools import Change, ToolNotFound, ToolWithheld
 from domain.orchestration.trust import MOST_ALERTS, Trust, fingerprint
 from tests.domain.toys import ECHO, Toy, World, spec, until, world
@@ -117,6 +117,20 @@ async def test_a_tool_that_comes_back_as_it_was_is_trusted_and_as_another_is_not
         await relisted(toy, here, EVIL, {"name": "same"})
         with pytest.raises(ToolWithheld):
             await here.call()
+
+
+async def test_tools_of_a_server_that_listed_none_are_no_first_listing() -> None:
+    toy = Toy(era="legacy")
+    toy.tools = []
+    async with world(toy, CAREFUL) as here:
+        here.mcp._fleet.group("toy").start()
+        await until(lambda: toy.methods("tools/list"))
+        await here.reaches(ServerState.READY)
+        await here.again()
+        toy.tools = [ECHO]
+        with pytest.raises(ToolWithheld):
+            await here.call()
+        assert alerts(here) == [("echo", Change.ADDED)]
 
 
 def test_only_the_latest_alerts_are_kept() -> None:

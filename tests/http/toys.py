@@ -69,7 +69,13 @@ class ToySession:
                 raise PeerRefused(-32000, "not today", {"why": "rain"})
         return msgspec.Raw(b'{"method":%b}' % msgspec.json.encode(method))
 
-    async def list_all(self, method: str, key: str) -> tuple[Mapping[str, Any], ...]:
+    async def list_all(
+        self,
+        method: str,
+        key: str,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109 - the port's signature
+    ) -> tuple[Mapping[str, Any], ...]:
         return TOOLS
 
     async def wait_closed(self) -> str:

@@ -11,7 +11,7 @@ from adapters.mcp.channel import UNASKED_LINES, Channel
 from adapters.mcp.framing import LineSplitter
 from adapters.mcp.listing import MAX_ITEMS, MAX_LIST_BYTES, Pages
 from adapters.mcp.wire import Message
-from domain.ports.mcp import HandshakeFailed
+from domain.ports.mcp import ListingFailed
 from tests.mcp.pipes import MemoryStream
 
 pytestmark = pytest.mark.anyio
@@ -103,7 +103,7 @@ def page(items: Any, **more: Any) -> msgspec.Raw:
 def test_a_list_of_too_many_items_is_refused() -> None:
     pages = Pages("tools/list", "tools")
     pages.add(page([{}] * MAX_ITEMS, nextCursor="a"))
-    with pytest.raises(HandshakeFailed, match="too many items"):
+    with pytest.raises(ListingFailed, match="too many items"):
         pages.add(page([{}]))
 
 
@@ -111,7 +111,7 @@ def test_a_list_of_too_many_bytes_is_refused_over_all_its_pages() -> None:
     pages = Pages("tools/list", "tools")
     half = [{"description": "x" * (MAX_LIST_BYTES // 2)}]
     pages.add(page(half, nextCursor="a"))
-    with pytest.raises(HandshakeFailed, match="too many bytes"):
+    with pytest.raises(ListingFailed, match="too many bytes"):
         pages.add(page(half))
 
 

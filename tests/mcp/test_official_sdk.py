@@ -29,7 +29,7 @@ async def test_a_server_of_the_sdk_is_opened_listed_and_called(era: Era) -> None
     async with session_with("-m", SDK, how=opening(era)) as (session, _):
         assert (session.peer.era, session.peer.name) == (era, "sdk-fixture")
         assert (session.peer.version, session.peer.instructions) == ("7", "Ask away.")
-        tools = await session.list_all("tools/list", "tools")
+        tools = await session.list_all("tools/list", "tools", timeout=timedelta(seconds=20))
         assert "echo" in [tool["name"] for tool in tools]
         result = await call(session, text="hello")
         assert result["content"][0] == {"type": "text", "text": "hello"}
@@ -70,7 +70,7 @@ async def test_a_server_of_the_sdk_tells_of_a_new_tool() -> None:
     async with session_with("-m", SDK, changed=heard.put_nowait) as (session, _):
         await call(session, "grow")
         assert await asyncio.wait_for(heard.get(), 5) == "tools"
-        tools = await session.list_all("tools/list", "tools")
+        tools = await session.list_all("tools/list", "tools", timeout=timedelta(seconds=20))
         assert "grown" in [tool["name"] for tool in tools]
 
 
@@ -78,7 +78,7 @@ async def test_a_server_of_the_sdk_tells_of_a_new_tool() -> None:
 async def test_the_time_server_of_the_registry_is_served(era: Era) -> None:
     how = opening(era)
     async with session_with("-m", "mcp_server_time", how=how) as (session, _):
-        tools = await session.list_all("tools/list", "tools")
+        tools = await session.list_all("tools/list", "tools", timeout=timedelta(seconds=20))
         assert {tool["name"] for tool in tools} == {"get_current_time", "convert_time"}
         result = await call(session, "get_current_time", timezone="UTC")
         assert result["structuredContent"]["timezone"] == "UTC"

@@ -9,7 +9,7 @@ import pytest
 from domain.model.servers import Era
 from domain.model.tasks import TaskProgress
 from domain.model.tools import CallTimedOut, PeerRefused
-from domain.ports.mcp import HandshakeFailed, McpSession, SessionClosed
+from domain.ports.mcp import ListingFailed, McpSession, SessionClosed
 from tests.mcp.sessions import (
     FIXTURES,
     LONG,
@@ -264,7 +264,7 @@ async def test_the_last_answer_needs_no_newline() -> None:
 
 async def test_pages_are_followed_to_their_end() -> None:
     async with session_with("-m", f"{FIXTURES}.lists", "pages") as (session, _):
-        tools = await session.list_all("tools/list", "tools")
+        tools = await session.list_all("tools/list", "tools", timeout=timedelta(seconds=20))
         assert [tool["name"] for tool in tools] == ["one", "two", "three"]
 
 
@@ -274,6 +274,6 @@ async def test_pages_are_followed_to_their_end() -> None:
 )
 async def test_a_list_without_end_or_shape_is_refused(mode: str, words: str, requests: int) -> None:
     async with session_with("-m", f"{FIXTURES}.lists", mode) as (session, _):
-        with pytest.raises(HandshakeFailed, match=words):
-            await session.list_all("tools/list", "tools")
+        with pytest.raises(ListingFailed, match=words):
+            await session.list_all("tools/list", "tools", timeout=timedelta(seconds=20))
         assert session.traffic.requests == requests

@@ -32,8 +32,8 @@ class MemoryServers:
         self._tools[digest] = own(tools)
         self._revisions[digest] = self._revisions.get(digest, 0) + 1
 
-    async def known_tools(self, digest: str) -> tuple[Mapping[str, Any], ...]:
-        return own(self._tools.get(digest, ()))
+    async def known_tools(self, digest: str) -> tuple[Mapping[str, Any], ...] | None:
+        return own(self._tools.get(digest))
 
     async def revisions(self) -> Mapping[str, int]:
         return dict(self._revisions)

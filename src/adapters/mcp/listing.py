@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from domain.ports.mcp import HandshakeFailed
+from domain.ports.mcp import ListingFailed
 
 MAX_PAGES = 100
 # python-sdk's own bound: more pages are taken for a paginator that never ends.
@@ -40,20 +40,20 @@ class Pages:
         """Take in a page; the empty string is a cursor like any other."""
         self._bytes += len(memoryview(result))
         if self._bytes > MAX_LIST_BYTES:
-            raise HandshakeFailed(f"the answers to {self._method} hold too many bytes")
+            raise ListingFailed(f"the answers to {self._method} hold too many bytes")
         try:
             page = msgspec.json.decode(result, type=dict[str, Any])
             self._items += msgspec.convert(page.get(self._key), list[dict[str, Any]])
             cursor = msgspec.convert(page.get("nextCursor"), str | None)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-            raise HandshakeFailed(f"the answer to {self._method} is malformed") from fault
+            raise ListingFailed(f"the answer to {self._method} is malformed") from fault
         self._count += 1
         if len(self._items) > MAX_ITEMS:
-            raise HandshakeFailed(f"the answers to {self._method} hold too many items")
+            raise ListingFailed(f"the answers to {self._method} hold too many items")
         if cursor is None:
             self._next = None
         elif cursor in self._cursors or self._count >= MAX_PAGES:
-            raise HandshakeFailed(f"the pages of {self._method} never end")
+            raise ListingFailed(f"the pages of {self._method} never end")
         else:
             self._cursors.add(cursor)
             self._next = {"cursor": cursor}

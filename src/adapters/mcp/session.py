@@ -16,8 +16,6 @@ from adapters.mcp.wire import Message, RequestWriter, notification
 from domain.model.tools import CallTimedOut
 from domain.ports.mcp import Changed, Peer, ProgressSink, SessionClosed, Traffic
 
-LIST_TIMEOUT_S = 60.0
-# For all pages together: a server that cannot list its tools in a minute is not usable.
 MAX_REMEMBERED = 1024
 # Given up requests whose late answers are expected; older ones count as noise.
 
@@ -111,9 +109,15 @@ class StreamSession:
             raise outcome
         return outcome
 
-    async def list_all(self, method: str, key: str) -> tuple[Mapping[str, Any], ...]:
+    async def list_all(
+        self,
+        method: str,
+        key: str,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109 - the port's
+    ) -> tuple[Mapping[str, Any], ...]:
         pages = Pages(method, key)
-        deadline = self._loop.time() + LIST_TIMEOUT_S
+        deadline = self._loop.time() + timeout.total_seconds()
         while (params := pages.next_params()) is not None:
             left = timedelta(seconds=max(0.0, deadline - self._loop.time()))
             pages.add(await self.request(method, params, timeout=left))

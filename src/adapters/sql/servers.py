@@ -44,9 +44,9 @@ class SqlServers:
     async def keep_tools(self, digest: str, tools: tuple[Mapping[str, Any], ...]) -> None:
         await self._statements.rows(KEEP_TOOLS, {"digest": digest, "tools": tools})
 
-    async def known_tools(self, digest: str) -> tuple[Mapping[str, Any], ...]:
+    async def known_tools(self, digest: str) -> tuple[Mapping[str, Any], ...] | None:
         row = await self._statements.first(KNOWN_TOOLS, {"digest": digest})
-        return () if row is None else tuple(row.tools)
+        return None if row is None else tuple(row.tools)
 
     async def revisions(self) -> Mapping[str, int]:
         return {row.digest: row.revision for row in await self._statements.rows(REVISIONS)}

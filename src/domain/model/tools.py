@@ -1,7 +1,7 @@
 """Tools as their servers define them, and what a call gives back."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -33,8 +33,15 @@ class CallInterrupted(Unavailable):
 class PeerRefused(Unavailable):
     """The server answered with a JSON-RPC error: `code` and `message` are the server's own."""
 
-    def __init__(self, code: int, message: str, data: object = None) -> None:
-        super().__init__(message, code=code)
+    def __init__(
+        self,
+        code: int,
+        message: str,
+        data: object = None,
+        *,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(message, retry_after=retry_after, code=code)
         self.code = code
         self.data = data
 

@@ -124,7 +124,7 @@ class Fleet:
             await asyncio.gather(*(self._dismiss(name, "removed elsewhere") for name in others))
             for name, entry in listed.items():
                 if name not in self._groups:
-                    self._enlist(entry.spec, entry.tools or ())
+                    self._enlist(entry.spec, entry.tools)
                 elif entry.tools is not None and self._trusts[name].learned(entry.tools):
                     self.catalogue.put(name, self._trusts[name].offered)
 
@@ -144,7 +144,7 @@ class Fleet:
         self._looking = None  # what comes into the store from here on may not be seen
         await self._meet()
 
-    def _enlist(self, spec: ServerSpec, known: Definitions) -> Group:
+    def _enlist(self, spec: ServerSpec, known: Definitions | None) -> Group:
         trust = Trust(spec, known)
 
         async def listed(definitions: Definitions) -> None:
@@ -202,11 +202,11 @@ class Fleet:
             return told(supervision.begun(spec, self._parts.clock.now()))
 
         async with self._change:
-            record, known = await self._roster.add(spec, once, begun)
-            if known is not None:
+            record, listed = await self._roster.add(spec, once, begun)
+            if listed is not None:
                 if spec.name in self._groups:
                     await self._dismiss(spec.name, "replaced by one of the same name")
-                self._enlist(spec, known)
+                self._enlist(spec, listed.tools)
         return record
 
     def require_free(self, name: ServerName) -> None:

@@ -75,8 +75,14 @@ class GuardedSession:
             # Whatever was noted before ended the trial; what is left is a caller who went away.
             self._breaker.abandoned(spell)
 
-    async def list_all(self, method: str, key: str) -> tuple[Mapping[str, Any], ...]:
-        return await self._session.list_all(method, key)
+    async def list_all(
+        self,
+        method: str,
+        key: str,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109 - the port's
+    ) -> tuple[Mapping[str, Any], ...]:
+        return await self._session.list_all(method, key, timeout=timeout)
 
     async def wait_closed(self) -> str:
         return await self._session.wait_closed()

@@ -32,6 +32,8 @@ STOP_GRACE = timedelta(seconds=0.8)
 # such steps, and all of it must be over within 2 s of a drain.
 LAST_WORDS_S = 0.2
 # After an exit, answers that are still in the pipe are read for this long.
+LIST_TIMEOUT = timedelta(seconds=60)
+# A server that cannot list its tools in a minute is not usable.
 RELIST_PAUSE_S = 0.2
 LONGEST_RELIST_PAUSE_S = 5.0
 # Servers announce changes in bursts; one listing answers them all. One that never stops to
@@ -151,7 +153,7 @@ class Life:
 
     async def _list(self, session: McpSession) -> None:
         if "tools" in session.peer.capabilities:
-            await self._listed(await session.list_all("tools/list", "tools"))
+            await self._listed(await session.list_all("tools/list", "tools", timeout=LIST_TIMEOUT))
         else:
             await self._listed(())
 

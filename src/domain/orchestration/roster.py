@@ -23,7 +23,10 @@ Definitions = tuple[Mapping[str, Any], ...]
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """A server to run; `tools` are those last kept, None where they are as when last read."""
+    """A server to run; `tools` are those last kept.
+
+    They are None where they are as when last read, or where none were ever kept.
+    """
 
     spec: ServerSpec
     tools: Definitions | None
@@ -76,10 +79,10 @@ class Roster:
 
     async def add(
         self, spec: ServerSpec, once: Once | None, begun: Callable[[], ServerRecord]
-    ) -> tuple[ServerRecord, Definitions | None]:
-        """Keep a new server and what `begun` gives, with the tools known of its recipe.
+    ) -> tuple[ServerRecord, Listed | None]:
+        """Keep a new server and what `begun` gives; the server with the tools known of its recipe.
 
-        They are None where `once` came before: then the record is what `begun` gave at that time.
+        It is None where `once` came before: then the record is what `begun` gave at that time.
         Raises ServerExists, KeyReused, KeyInFlight, and what `begun` raises.
         """
         async with self._transactions.begin() as transaction:
@@ -90,9 +93,9 @@ class Roster:
                 return record
 
             record, anew = await acted_once(transaction, spec.owner, once, ServerRecord, act)
-            tools = await transaction.servers.known_tools(spec.digest) if anew else None
+            tools = await transaction.servers.known_tools(spec.digest)
         self._signals.publish(SERVERS, {})
-        return record, tools
+        return record, Listed(spec=spec, tools=tools) if anew else None
 
     async def remove(self, name: ServerName) -> None:
         """Keep it no longer. Raises ServerNotFound."""

@@ -41,21 +41,22 @@ def _by_name(definitions: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str,
 class Trust:
     """One server's tools: the first listing of its recipe is trusted, later ones are compared.
 
-    `known` is what was kept of earlier lives. `offered` is what may be on offer, `kept` what is
-    to be known in the next life, `withheld` the names that await approval.
+    `known` is what was kept of earlier lives, None where it never listed. `offered` is what may
+    be on offer, `kept` what is to be known in the next life, `withheld` the names that await
+    approval.
     """
 
-    def __init__(self, spec: ServerSpec, known: Definitions) -> None:
+    def __init__(self, spec: ServerSpec, known: Definitions | None) -> None:
         self._spec = spec
         self._here = False
         self.withheld: frozenset[str] = frozenset()
         self.alerts: tuple[ToolAlert, ...] = ()
         self._begin(known)
 
-    def _begin(self, known: Definitions) -> None:
-        self._listed = self.offered = self.kept = known
-        self._trusted = _by_name(known)
-        self._first = not known
+    def _begin(self, known: Definitions | None) -> None:
+        self._listed = self.offered = self.kept = known or ()
+        self._trusted = _by_name(self._listed)
+        self._first = known is None
 
     def learned(self, known: Definitions) -> bool:
         """Take what another process kept; whether other tools are on offer for it.
@@ -77,10 +78,10 @@ class Trust:
         return self.offered != before
 
     def listed(self, definitions: Definitions, now: datetime) -> bool:
-        """Take a listing; whether it is another than the one before."""
+        """Take a listing; whether it is the first, or another than the one before."""
         self._here = True
         first, self._first = self._first, False
-        if definitions == self._listed:
+        if definitions == self._listed and not first:
             return False
         before, self._listed = self._listed, definitions
         if first:

@@ -19,6 +19,10 @@ class HandshakeFailed(Unavailable):
     """No protocol revision in common, or the peer broke the handshake; the message says how."""
 
 
+class ListingFailed(Unavailable):
+    """The pages of a list never end, hold too much, or are of a wrong shape."""
+
+
 class EndedOnProbe(Unavailable):
     """The peer ended when it was asked for its era (as rmcp below 3 does): legacy.
 
@@ -108,10 +112,16 @@ class McpSession(Protocol):
         """
         ...
 
-    async def list_all(self, method: str, key: str) -> tuple[Mapping[str, Any], ...]:
+    async def list_all(
+        self,
+        method: str,
+        key: str,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109 - as that of `request`
+    ) -> tuple[Mapping[str, Any], ...]:
         """Every item of a paged list (`tools/list`, `tools`), pages followed to their end.
 
-        Raises: as `request`; HandshakeFailed where pages never end or the shape is wrong.
+        `timeout` is for all pages together. Raises as `request`, and ListingFailed.
         """
         ...
 

@@ -73,8 +73,8 @@ class ServerStore(Protocol):
         """Remember the tool definitions last seen for a recipe."""
         ...
 
-    async def known_tools(self, digest: str) -> tuple[Mapping[str, Any], ...]:
-        """The definitions last kept, empty where none were."""
+    async def known_tools(self, digest: str) -> tuple[Mapping[str, Any], ...] | None:
+        """The definitions last kept, None where none ever were."""
         ...
 
     async def revisions(self) -> Mapping[str, int]:

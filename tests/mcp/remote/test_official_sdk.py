@@ -54,7 +54,7 @@ async def test_a_server_of_the_sdk_is_opened_listed_and_called(url: str, era: Er
     async with session_at(url, era) as session:
         assert (session.peer.era, session.peer.name) == (era, "sdk-fixture")
         assert (session.peer.version, session.peer.instructions) == ("7", "Ask away.")
-        tools = await session.list_all("tools/list", "tools")
+        tools = await session.list_all("tools/list", "tools", timeout=timedelta(seconds=20))
         assert "echo" in [tool["name"] for tool in tools]
         result = await call(session, text="grüße")
         assert result["content"][0] == {"type": "text", "text": "grüße"}
@@ -76,7 +76,7 @@ async def test_an_argument_that_belongs_in_a_header_is_sent_there(url: str) -> N
         with pytest.raises(PeerRefused) as refused:
             await session.request("tools/call", params, timeout=LONG)
         assert refused.value.code == -32020
-        await session.list_all("tools/list", "tools")
+        await session.list_all("tools/list", "tools", timeout=timedelta(seconds=20))
         result = await call(session, "placed", region=" zürich")
         assert result["structuredContent"] == {"result": " zürich"}
 
@@ -115,7 +115,7 @@ async def test_a_server_of_the_sdk_tells_of_a_new_tool(url: str) -> None:
     async with session_at(url, Era.MODERN, heard.put_nowait) as session:
         await call(session, "grow")
         assert await asyncio.wait_for(heard.get(), 5) == "tools"
-        tools = await session.list_all("tools/list", "tools")
+        tools = await session.list_all("tools/list", "tools", timeout=timedelta(seconds=20))
         assert "grown" in [tool["name"] for tool in tools]
 
 

@@ -241,7 +241,9 @@ async def test_all_pages_are_followed_and_annotations_repeated(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with session_by_hand() as (session, peer):
-        listing = asyncio.create_task(session.list_all("tools/list", "tools"))
+        listing = asyncio.create_task(
+            session.list_all("tools/list", "tools", timeout=timedelta(seconds=20))
+        )
         region = {"type": "string", "x-mcp-header": "Region"}
         echo = {"name": "echo", "inputSchema": {"properties": {"region": region}}}
         (await peer.heard("tools/list")).answer(tools=[echo], nextCursor="")

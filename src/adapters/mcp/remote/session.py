@@ -13,7 +13,6 @@ from adapters.mcp.remote.ear import Ear
 from adapters.mcp.remote.endpoint import SESSION_HEADER, Endpoint
 from adapters.mcp.remote.failures import BROKEN_OFF, Failed, Harm
 from adapters.mcp.remote.mirror import Mirror
-from adapters.mcp.session import LIST_TIMEOUT_S
 from adapters.mcp.wire import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
@@ -137,9 +136,15 @@ class HttpSession:
             self._land(request_id, given_up=answer is None)
         return self._outcome(answer, method)
 
-    async def list_all(self, method: str, key: str) -> tuple[Mapping[str, Any], ...]:
+    async def list_all(
+        self,
+        method: str,
+        key: str,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109 - the port's
+    ) -> tuple[Mapping[str, Any], ...]:
         pages = Pages(method, key)
-        deadline = self._loop.time() + LIST_TIMEOUT_S
+        deadline = self._loop.time() + timeout.total_seconds()
         while (params := pages.next_params()) is not None:
             left = timedelta(seconds=max(0.0, deadline - self._loop.time()))
             pages.add(await self.request(method, params, timeout=left))
@@ -208,9 +213,7 @@ class HttpSession:
 
     def _failure(self, failed: Failed, method: str) -> Exception:
         if failed.harm is Harm.REFUSED:
-            refused = PeerRefused(INTERNAL_ERROR, failed.reason)
-            refused.retry_after = failed.retry_after
-            return refused
+            return PeerRefused(INTERNAL_ERROR, failed.reason, retry_after=failed.retry_after)
         if failed.harm is Harm.FATAL or (failed.harm is Harm.DOUBT and method in SIGNS):
             self._end(failed.reason)
         return SessionClosed(f"no answer came: {failed.reason}", sent=failed.sent)
