@@ -1,5 +1,6 @@
 """Real MCP servers from npm and PyPI behind the whole system."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,26 @@ def test_seven_real_servers_are_listed_and_used_and_an_eighth_disturbs_nothing(
         )
         message = f'/tool filesystem__list_directory {{"path": "{tmp_path / "files"}"}}'
         assert "greeting.txt" in system.post("/api/v1/chat", {"message": message})["response"]
+
+
+def test_each_conversation_has_a_chain_of_thoughts_of_its_own(tmp_path: Path) -> None:
+    def think(number: int, session: str) -> int:
+        thought = {"thought": "so", "thoughtNumber": number, "totalThoughts": 9}
+        answer = system.client.post(
+            "/api/v1/mcp/servers/sequentialthinking/tools/sequentialthinking",
+            params={"timeout_s": DOWNLOAD_S},
+            json={**thought, "nextThoughtNeeded": True},
+            headers={"Sutazai-Session": session},
+        ).json()
+        length: int = json.loads(answer["content"][0]["text"])["thoughtHistoryLength"]
+        return length
+
+    with running(tmp_path, {}) as system:
+        system.client.timeout = DOWNLOAD_S
+        steps = ((1, "a"), (2, "a"), (1, "b"), (3, "a"), (2, "b"))
+        assert [think(*step) for step in steps] == [1, 2, 1, 3, 2]
+        health = system.get("/api/v1/mcp/health")["services"]["sequentialthinking"]
+        assert health["instances"] == {"ready": 2}
 
 
 def test_a_server_of_the_catalogue_is_fetched_by_uvx_at_its_first_call(tmp_path: Path) -> None:
