@@ -108,6 +108,21 @@ async def test_a_replica_that_is_down_is_given_nothing(balance: Balance) -> None
         assert here.record().state is State.READY
 
 
+@pytest.mark.parametrize("balance", Balance)
+async def test_a_replica_that_starts_is_not_waited_for(balance: Balance) -> None:
+    diary = Diary()
+    async with world(diary, three(balance), policy=HASTY) as here:
+        await all_ready(here)
+        diary.gate.clear()
+        here.children[1].kill()
+        await until(lambda: State.STARTING in [each.record.state for each in members(here)])
+        async with asyncio.timeout(2):
+            for name in map(str, range(12)):
+                await here.call(caller=caller(name))
+        assert here.record().state is State.READY
+        diary.gate.set()
+
+
 async def test_a_call_that_may_have_been_sent_is_not_repeated() -> None:
     diary = Diary()
     async with world(diary, three()) as here:

@@ -21,6 +21,7 @@ from domain.model.servers import (
 )
 from domain.model.tools import CallInterrupted, ToolNotFound
 from domain.orchestration.gate import Busy, WaitedTooLong
+from domain.orchestration.runner import Runner
 from tests.domain.toys import HASTY, SOON, Diary, Toy, World, running, spec, until, words, world
 
 pytestmark = pytest.mark.anyio
@@ -157,6 +158,27 @@ async def test_whoever_leaves_the_queue_leaves_its_place_to_others() -> None:
         assert await staying == ["1"]
         await busy
         assert here.mcp.waiting == 0
+
+
+async def test_a_seat_that_comes_with_the_cancellation_is_passed_on() -> None:
+    async with world(Diary(), kept(max_instances=1)) as here:
+        group, free = here.fleet.group("toy"), asyncio.Event()
+        deadline = asyncio.get_running_loop().time() + 5
+
+        async def busy(_runner: Runner) -> bool:
+            return await free.wait()
+
+        first, second, third = (
+            asyncio.create_task(group.carry_out(session(name), deadline, busy)) for name in "abc"
+        )
+        await until(lambda: group.waiting == 2)
+        free.set()
+        while group.waiting == 2:
+            await asyncio.sleep(0)
+        second.cancel()
+        assert await first
+        assert await third
+        assert second.cancelled()
 
 
 async def test_many_first_calls_of_a_session_are_one_launch() -> None:

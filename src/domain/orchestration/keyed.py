@@ -38,7 +38,8 @@ class KeyedGroup(Group):
     that could not be started becomes the spare, and while it backs off no other is begun: what
     keeps one from starting mostly keeps all. One that ran and ended backs off on its own.
 
-    At the cap the least recently used instance without a call makes room; where there is none
+    A spare that runs takes a place as well: it is begun only where there is room for it, and
+    whatever comes next takes it over. At the cap the least recently used instance without a call makes room; where there is none
     calls wait, first come, first served.
     """
 
@@ -177,7 +178,7 @@ class KeyedGroup(Group):
                 raise self._down()
             if spare.session is None and not spare.coming_up:
                 raise spare.down()
-            if not self._spare_runs and not self._seats.room:
+            if not self._seats.room:
                 return None
             spare.label, self._spare, self._wants_spare = self._label(key), self._new_spare(), False
             seat = self._seats.add(key, spare)
@@ -210,7 +211,7 @@ class KeyedGroup(Group):
                 del self._waiting[coming]
                 coming.set_result(seat)
         self._make_room()
-        if self._wants_spare and (self._spare_runs or self._seats.room):
+        if self._wants_spare and self._seats.room:
             self._wants_spare = False
             self._spare.start()
         self._note()
