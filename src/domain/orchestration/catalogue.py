@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from domain.model.servers import ServerName
-from domain.model.tools import Tool
+from domain.model.tools import ArgumentsInvalid, Tool
 from domain.orchestration.names import full_name, hashed_name
 from domain.ports.schemas import ArgumentCheck, SchemaCompiler
 
@@ -35,6 +35,15 @@ class Entry:
                     "%s: arguments go unchecked: %s", self.tool.full_name, self._check.unchecked
                 )
         return self._check
+
+    def require_fit(self, arguments: Mapping[str, Any]) -> None:
+        """Raises ArgumentsInvalid."""
+        fault = self.check.first_fault(arguments)
+        if fault is not None:
+            where = fault.path or "the arguments"
+            raise ArgumentsInvalid(
+                f"{where}: {fault.message}", path=fault.path, tool=self.tool.name
+            )
 
 
 class Catalogue:

@@ -38,9 +38,9 @@ class KeyedGroup(Group):
     that could not be started becomes the spare, and while it backs off no other is begun: what
     keeps one from starting mostly keeps all. One that ran and ended backs off on its own.
 
-    A spare that runs takes a place as well: it is begun only where there is room for it, and
-    whatever comes next takes it over. At the cap the least recently used instance without a call makes room; where there is none
-    calls wait, first come, first served.
+    A spare that runs takes a place as well: it is begun only where there is room, and whoever
+    comes next takes it over. At the cap the least recently used instance without a call makes
+    room; where there is none calls wait, first come, first served.
     """
 
     def __init__(self, spec: ServerSpec, parts: Parts, listed: Listed) -> None:

@@ -19,7 +19,6 @@ from domain.model.servers import (
     ServerUnusable,
 )
 from domain.model.tools import (
-    ArgumentsInvalid,
     Tool,
     ToolAlert,
     ToolNotFound,
@@ -257,14 +256,15 @@ class McpService:
         entry = self._fleet.catalogue.get(ServerName(server), tool)
         listed = entry is not None and group.spec.on_change is not OnChange.QUARANTINE
         if entry is not None and listed:
-            _check(entry, arguments)
+            entry.require_fit(arguments)
         params = {"name": tool, "arguments": arguments}
         if listed and group.sole is not None:
             return await self._router.ask(group.sole, "tools/call", params, deadline, progress)
 
         async def ask(runner: Runner) -> msgspec.Raw:
             if not listed:
-                _check(await self._listed_entry(runner, server, tool, deadline), arguments)
+                entry = await self._listed_entry(runner, server, tool, deadline)
+                entry.require_fit(arguments)
             return await self._router.ask(runner, "tools/call", params, deadline, progress)
 
         return await group.carry_out(caller, deadline, ask)
@@ -285,11 +285,3 @@ class McpService:
                 f"The server {server!r} has no tool {tool!r}.", server=server, tool=tool
             )
         return entry
-
-
-def _check(entry: Entry, arguments: Mapping[str, Any]) -> None:
-    """Raises ArgumentsInvalid."""
-    fault = entry.check.first_fault(arguments)
-    if fault is not None:
-        where = fault.path or "the arguments"
-        raise ArgumentsInvalid(f"{where}: {fault.message}", path=fault.path, tool=entry.tool.name)
