@@ -65,7 +65,8 @@ class Crew:
             "args": ["-m", "tests.fixtures.mcp_servers.ledger", str(self._ledger)],
             "env": {"PYTHONPATH": ROOT},
         }
-        self.system = make({"ledger": ledger}, **settings)
+        self.servers, self.settings = {"ledger": ledger}, settings
+        self.system = make(self.servers, **settings)
         self.workers: list[WorkProcess] = []
 
     def worker(self, *words: str) -> WorkProcess:
@@ -80,7 +81,7 @@ class Crew:
         eventually(lambda: worker.works, START_S)
         return worker
 
-    def submit(self, text: str, seconds: float = 0, **more: Any) -> str:
+    def submit(self, text: str, seconds: float = 0, *, at: System | None = None) -> str:
         """A task that is one call of the ledger; returns its id."""
         payload = {
             "server": "ledger",
@@ -88,8 +89,9 @@ class Crew:
             "arguments": {"text": text, "seconds": seconds},
             "idempotent": True,
         }
-        body = {"task_type": "tool", "payload": payload, **more}
-        return str(self.system.post("/api/v1/tasks", body, status=201)["task_id"])
+        body = {"task_type": "tool", "payload": payload}
+        system = at or self.system
+        return str(system.post("/api/v1/tasks", body, status=201)["task_id"])
 
     def calls(self) -> list[tuple[str, str]]:
         """Text and node of every call so far, in order."""
