@@ -16,7 +16,6 @@ from domain.model.conversations import ConversationBusy, ConversationId, Message
 from domain.model.tasks import (
     AgentPayload,
     EventKind,
-    Hold,
     StaleAttempt,
     Task,
     TaskId,
@@ -25,7 +24,8 @@ from domain.model.tasks import (
 )
 from domain.ports.models import ModelAnswer, ModelRefused, ModelUnavailable, Usage
 from domain.tasks.agent_run import AgentRun
-from domain.tasks.recorder import Recorder
+from domain.tasks.group import GroupWriter
+from domain.tasks.recorder import Patience, Recorder
 from domain.tasks.runs import runner_of
 from domain.tasks.service import SubmitTask
 from tests.domain.agent_bench import AGENT, FROZEN, AgentBench, bench
@@ -307,6 +307,7 @@ async def test_a_turn_that_another_attempt_has_ended_is_not_begun_again() -> Non
         task = await room.tasks.submit(LOCAL, SubmitTask(payload=payload))
         ended = await room.finished(task.task_id)
         frozen = msgspec.structs.replace(ended, attempt=1)
-        recorder = Recorder(Hold(task_id=task.task_id, attempt=1), room.store, room.signals)
+        patience = Patience(tries=1, pause=timedelta())
+        recorder = Recorder(frozen, room.store, GroupWriter(room.store), room.signals, patience)
         with pytest.raises(StaleAttempt):
             await AgentRun(room.mcp, room.models, room.store)(frozen, recorder)

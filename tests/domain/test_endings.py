@@ -201,9 +201,14 @@ async def test_rests_grow_as_the_task_says_and_spread(bench: FaultyBench) -> Non
     rests: list[timedelta] = []
     async with bench.working(down):
         task_id = await bench.submitted(retry=policy, max_attempts=5)
+        retries = (
+            event
+            async for event in bench.tasks.follow(LOCAL, task_id)
+            if event.kind is EventKind.RETRY
+        )
         for _ in range(4):
-            await bench.until(task_id, TaskStatus.RUNNING)
-            task = await bench.until(task_id, TaskStatus.QUEUED)
+            await anext(retries)
+            task = await bench.tasks.get(LOCAL, task_id)
             rests.append(task.run_at - bench.clock.now())
             bench.clock.advance(rests[-1])
         await bench.finished(task_id)

@@ -217,7 +217,8 @@ async def test_a_deadline_that_passes_while_the_store_is_slow_leaves_nothing_to_
 ) -> None:
     begun = []
 
-    async def run(task: Task, _recorder: Recorder) -> Finish:
+    async def run(task: Task, recorder: Recorder) -> Finish:
+        await recorder.record(NewEvent(kind=EventKind.TOOL_CALL, data=CALL))
         begun.append(task.attempt)
         return DONE
 
@@ -345,6 +346,7 @@ async def test_a_listener_sees_text_once_live_and_stored(bench: Bench) -> None:
     go = asyncio.Event()
 
     async def speak(_task: Task, recorder: Recorder) -> Finish:
+        await recorder.record()
         await go.wait()
         for word in ("one ", "two ", "three"):
             recorder.text(word)

@@ -68,8 +68,7 @@ class MemoryDecisions:
                 decision, decision=ruling.verdict, decided_by=ruling.by, decided_at=now
             )
         )
-        task = self._state.tasks[decision.task_id]
-        put(self._state, task, ruling.events, now)
+        task = put(self._state, self._state.tasks[decision.task_id], ruling.events, now)
         outcome = ruling.outcome
         changed = (
             msgspec.structs.replace(

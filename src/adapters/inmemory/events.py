@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+import msgspec
+
 from adapters.inmemory.state import State, own
 from domain.model.tasks import NewEvent, Task, TaskEvent
 
 
-def put(state: State, task: Task, events: Iterable[NewEvent], at: datetime) -> int:
-    """Put events at the end of the task's; return the last `seq`."""
+def put(state: State, task: Task, events: Iterable[NewEvent], at: datetime) -> Task:
+    """Put events at the end of the task's; return it with its `last_seq`."""
     before = state.events.get(task.task_id, ())
     added = tuple(
         TaskEvent(
@@ -22,4 +24,6 @@ def put(state: State, task: Task, events: Iterable[NewEvent], at: datetime) -> i
         for seq, event in enumerate(events, len(before) + 1)
     )
     state.events[task.task_id] = before + tuple(map(own, added))
-    return len(before) + len(added)
+    told = msgspec.structs.replace(task, last_seq=len(before) + len(added))
+    state.tasks[task.task_id] = told
+    return told

@@ -24,7 +24,7 @@ from domain.model.tasks import (
     TaskStatus,
     WorkerId,
 )
-from domain.ports.tasks import UNCAPPED, Pulse
+from domain.ports.tasks import UNCAPPED, Entry, Pulse
 
 
 class MemoryQueue:
@@ -90,8 +90,20 @@ class MemoryQueue:
         task = held(self._state, hold)
         reports = [event.data for event in events if event.kind is EventKind.PROGRESS]
         if reports:
-            self._change(task, progress=msgspec.convert(reports[-1], TaskProgress))
-        return put(self._state, task, events, self._clock.now())
+            task = self._change(task, progress=msgspec.convert(reports[-1], TaskProgress))
+        return put(self._state, task, events, self._clock.now()).last_seq
+
+    async def write(self, entries: tuple[Entry, ...]) -> tuple[int | None, ...]:
+        return tuple([await self._write(entry) for entry in entries])
+
+    async def _write(self, entry: Entry) -> int | None:
+        try:
+            seq = await self.record(entry.hold, entry.events)
+        except StaleAttempt:
+            return None
+        if entry.outcome is not None:
+            await self.finish(entry.hold, entry.outcome)
+        return seq
 
     async def finish(self, hold: Hold, outcome: Outcome) -> Task:
         return self._change(

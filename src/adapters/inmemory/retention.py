@@ -29,10 +29,10 @@ class MemoryRetention:
         return tuple(self._end(task, now) for task in islice(overdue, limit))
 
     def _end(self, task: Task, now: datetime) -> Task:
-        put(self._state, task, (last_event(task.task_id, OVERDUE),), now)
+        told = put(self._state, task, (last_event(task.task_id, OVERDUE),), now)
         void(self._state, task.task_id, now)
         ended = msgspec.structs.replace(
-            task,
+            told,
             status=OVERDUE.status,
             error=OVERDUE.error,
             finished_at=now,

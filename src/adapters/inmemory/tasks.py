@@ -96,11 +96,11 @@ class MemoryTasks:
         if task.status is TaskStatus.RUNNING:
             return self._keep(marked)
         data = msgspec.to_builtins(CANCELLED_EARLY)
-        put(self._state, task, (NewEvent(kind=EventKind.ERROR, data=data),), now)
+        told = put(self._state, marked, (NewEvent(kind=EventKind.ERROR, data=data),), now)
         void(self._state, task_id, now)
         return self._keep(
             msgspec.structs.replace(
-                marked, status=TaskStatus.CANCELLED, finished_at=now, error=CANCELLED_EARLY
+                told, status=TaskStatus.CANCELLED, finished_at=now, error=CANCELLED_EARLY
             )
         )
 

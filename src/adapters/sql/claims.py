@@ -25,7 +25,7 @@ from sqlalchemy import (
 from adapters.sql.dialect import Now, after
 from adapters.sql.line import line_up
 from adapters.sql.statements import Statements
-from adapters.sql.tables import IN_LINE, RUNNING, tasks
+from adapters.sql.tables import IN_LINE, IN_LINE_OF, RUNNING, tasks
 from domain.model.tasks import Lane, TaskId, TaskStatus
 
 LANES_AT_ONCE = 100
@@ -98,8 +98,8 @@ COUNT = (
 def _lanes() -> Select[Any]:
     """The lanes of which tasks are in line, found by one seek each."""
     first, other = tasks.alias("first"), tasks.alias("other")
-    lanes = select(func.min(first.c.lane).label("lane")).where(IN_LINE).cte(recursive=True)
-    following = select(func.min(other.c.lane)).where(IN_LINE, other.c.lane > lanes.c.lane)
+    lanes = select(func.min(first.c.lane).label("lane")).where(IN_LINE_OF).cte(recursive=True)
+    following = select(func.min(other.c.lane)).where(IN_LINE_OF, other.c.lane > lanes.c.lane)
     lanes = lanes.union_all(
         select(following.correlate(lanes).scalar_subquery()).where(lanes.c.lane.is_not(None))
     )
@@ -113,7 +113,7 @@ LANES = _lanes()
 def _heads(number: int) -> Any:
     """The first of the line of each of so many lanes."""
     parts = [
-        _first(IN_LINE, _due.c.lane == bindparam(f"lane_{lane}"), most=f"most_{lane}").subquery()
+        _first(IN_LINE_OF, _due.c.lane == bindparam(f"lane_{lane}"), most=f"most_{lane}").subquery()
         for lane in range(number)
     ]
     return union_all(*map(select, parts))

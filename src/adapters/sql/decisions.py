@@ -6,11 +6,12 @@ import msgspec
 from sqlalchemy import Row, bindparam, insert, null, select, update
 
 from adapters.sql.dialect import Now
+from adapters.sql.events import add_events, numbered
 from adapters.sql.pages import page_of, rows_after
 from adapters.sql.queue import HELD, held
 from adapters.sql.statements import Statements
 from adapters.sql.tables import UNDECIDED, decisions, tasks
-from adapters.sql.tasks import ADD_EVENTS, numbered, task_of
+from adapters.sql.tasks import task_of
 from domain.model.decisions import Decision, DecisionClosed, DecisionId, DecisionNotFound
 from domain.model.pages import Page
 from domain.model.tasks import Hold, Task, TaskStatus
@@ -111,9 +112,7 @@ class SqlDecisions:
         await self._statements.rows(CLOSE, closing)
         task = task_of(row)
         hold = Hold(task_id=task.task_id, attempt=task.attempt)
-        events = numbered(hold, ruling.events, row.last_seq)
-        if events:
-            await self._statements.rows(ADD_EVENTS, events)
+        await add_events(self._statements, numbered(hold, ruling.events, row.last_seq))
         return task
 
 

@@ -1,14 +1,16 @@
 """What statements ask of a database beyond SQL, whichever it is; each has a file of its own."""
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any, Protocol
 
 import msgspec
-from sqlalchemy import Float, bindparam
+from sqlalchemy import Float, FromClause, bindparam
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
 
 from adapters.sql.core_only import AsyncConnection, AsyncEngine
 from adapters.sql.tables import Utc
@@ -70,6 +72,11 @@ class Dialect(Protocol):
 
     async def lock_claims(self, connection: AsyncConnection) -> None:
         """Let one claim at a time count what runs, until the transaction ends."""
+        ...
+
+    @staticmethod
+    def recordset(parameter: str, columns: Mapping[str, type[TypeEngine[Any]]]) -> FromClause:
+        """The bound JSON array of objects as a table; what an object lacks is NULL."""
         ...
 
     def violated(self, error: DBAPIError) -> str:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from adapters.sql.dialect import Greatest, Now
 from adapters.sql.statements import Statements
-from adapters.sql.tables import DELAYED, IN_LINE, Utc, tasks
+from adapters.sql.tables import DELAYED, IN_LINE, IN_LINE_OF, Utc, tasks
 from domain.model.tasks import Task
 from domain.ports.tasks import MOST_COUNTED
 
@@ -35,7 +35,7 @@ def _behind_own(owner: Value, priority: Value) -> ColumnElement[int]:
     own = tasks.alias("own")
     last = (
         select(own.c.turn)
-        .where(IN_LINE, own.c.owner == owner, own.c.priority == priority)
+        .where(IN_LINE_OF, own.c.owner == owner, own.c.priority == priority)
         .order_by(own.c.turn.desc())
         .limit(1)
         .correlate(tasks)

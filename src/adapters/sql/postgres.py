@@ -1,14 +1,15 @@
 """What is particular to PostgreSQL: its clock, its locks, and the words of its faults."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import JSON, FromClause, Text, bindparam, cast, column, func, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
 
 from adapters.sql.core_only import AsyncConnection
 from adapters.sql.dialect import FAULTS, After, Greatest, Now
@@ -68,6 +69,13 @@ class Postgres:
 
     async def lock_claims(self, connection: AsyncConnection) -> None:
         await connection.execute(text(f"SELECT pg_advisory_xact_lock({CLAIMS_LOCK})"))
+
+    @staticmethod
+    def recordset(parameter: str, columns: Mapping[str, type[TypeEngine[Any]]]) -> FromClause:
+        array = cast(bindparam(parameter, type_=Text()), JSON())
+        typed = (column(name, kind()) for name, kind in columns.items())
+        table = func.json_to_recordset(array).table_valued(*typed)
+        return table.render_derived(name=parameter, with_types=True)
 
     def violated(self, error: DBAPIError) -> str:
         return str(getattr(error.driver_exception, "constraint_name", None) or "")

@@ -5,13 +5,24 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Float, Row, and_, bindparam, case, null, tuple_, update
+from sqlalchemy import (
+    Float,
+    Row,
+    and_,
+    bindparam,
+    case,
+    null,
+    tuple_,
+    update,
+)
 
 from adapters.sql.claims import claimed
 from adapters.sql.dialect import Now, after, seconds
+from adapters.sql.events import add_events, numbered
+from adapters.sql.groups import locked, written
 from adapters.sql.statements import Statements
 from adapters.sql.tables import RUNNING, tasks
-from adapters.sql.tasks import ADD_EVENTS, numbered, task_of
+from adapters.sql.tasks import task_of
 from domain.model.tasks import (
     EventKind,
     Hold,
@@ -25,7 +36,7 @@ from domain.model.tasks import (
     TaskStatus,
     WorkerId,
 )
-from domain.ports.tasks import UNCAPPED, Pulse
+from domain.ports.tasks import UNCAPPED, Entry, Pulse
 
 HELD = and_(
     tasks.c.task_id == bindparam("held"),
@@ -36,7 +47,7 @@ HEARTBEAT = (
     update(tasks)
     .where(
         # SQLite finds pairs by no index: the ids alone lead it to the rows.
-        tasks.c.task_id.in_(bindparam("ids", expanding=True)),
+        tasks.c.task_id.in_(locked(bindparam("ids", expanding=True))),
         tuple_(tasks.c.task_id, tasks.c.attempt).in_(bindparam("holds", expanding=True)),
         tasks.c.status == TaskStatus.RUNNING,
         tasks.c.worker == bindparam("by"),
@@ -132,10 +143,11 @@ class SqlQueue:
             statement = RESERVE_WITH_PROGRESS
             values["latest"] = msgspec.convert(reports[-1], TaskProgress)
         row = await held(self._statements, statement, hold, values)
-        rows = numbered(hold, events, row.last_seq)
-        if rows:
-            await self._statements.rows(ADD_EVENTS, rows)
+        await add_events(self._statements, numbered(hold, events, row.last_seq))
         return int(row.last_seq)
+
+    async def write(self, entries: tuple[Entry, ...]) -> tuple[int | None, ...]:
+        return await written(self._statements, entries)
 
     async def finish(self, hold: Hold, outcome: Outcome) -> Task:
         values = {"ending": outcome.status, "outcome": outcome.result, "reason": outcome.error}

@@ -5,9 +5,10 @@ from datetime import timedelta
 from sqlalchemy import Integer, bindparam, delete, null, or_, select, update
 
 from adapters.sql.dialect import Now, after, seconds
+from adapters.sql.events import add_events, numbered
 from adapters.sql.statements import Statements
 from adapters.sql.tables import DATED, ENDED, tasks
-from adapters.sql.tasks import ADD_EVENTS, VOID, numbered, task_of
+from adapters.sql.tasks import VOID, task_of
 from domain.model.tasks import OVERDUE, Hold, Task, TaskStatus, last_event
 
 _MOST = bindparam("most", type_=Integer())
@@ -71,7 +72,7 @@ class SqlRetention:
                 row.last_seq,
             )
         ]
-        await self._statements.rows(ADD_EVENTS, events)
+        await add_events(self._statements, events)
         await self._statements.rows(VOID, {"ids": [task.task_id for task in ended]})
         return ended
 

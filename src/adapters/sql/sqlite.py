@@ -2,10 +2,23 @@
 
 import os
 import sqlite3
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
-from sqlalchemy import URL, Connection, Index, UniqueConstraint, event
+from sqlalchemy import (
+    URL,
+    Connection,
+    FromClause,
+    Index,
+    Text,
+    UniqueConstraint,
+    bindparam,
+    event,
+    func,
+    select,
+    type_coerce,
+)
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -15,6 +28,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
 
 from adapters.sql.core_only import AsyncConnection, AsyncEngine, create_async_engine
 from adapters.sql.dialect import FAULTS, After, Engines, Greatest, Now
@@ -86,6 +100,15 @@ class Sqlite:
         if disk.f_bavail * disk.f_frsize < self._least_room_bytes:
             return _WORDS["SQLITE_FULL"]
         return ""
+
+    @staticmethod
+    def recordset(parameter: str, columns: Mapping[str, type[TypeEngine[Any]]]) -> FromClause:
+        each = func.json_each(bindparam(parameter, type_=Text())).table_valued("value")
+        values = (
+            type_coerce(func.json_extract(each.c.value, f"$.{name}"), kind()).label(name)
+            for name, kind in columns.items()
+        )
+        return select(*values).subquery(parameter)
 
     def violated(self, error: DBAPIError) -> str:
         # "UNIQUE constraint failed: agents.agent_id": it names columns, not constraints.

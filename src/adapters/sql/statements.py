@@ -9,7 +9,7 @@ from sqlalchemy import Executable, Row
 from sqlalchemy.exc import IntegrityError
 
 from adapters.sql.core_only import AsyncConnection
-from adapters.sql.dialect import Engines
+from adapters.sql.dialect import Dialect, Engines
 from domain.errors import Conflict
 from domain.ports.storage import StorageUnavailable
 
@@ -70,6 +70,11 @@ class Statements:
         except StorageUnavailable:
             self.broken = True
             raise
+
+    @property
+    def dialect(self) -> Dialect:
+        """What is particular to the database."""
+        return self._engines.dialect
 
     async def lock_claims(self) -> None:
         """See Dialect."""

@@ -135,10 +135,15 @@ messages = Table(
 UNFINISHED = text("status IN ('queued', 'running', 'waiting')")
 # SQLite uses a partial index only where the query repeats its condition word by word.
 IN_LINE = text("status = 'queued' AND turn IS NOT NULL")
+IN_LINE_OF = text("status = 'queued' AND turn >= 0")
+# The same tasks in other words: so that no index but the line's own can serve a claim. PostgreSQL
+# knows a queue by statistics that are always old, and would sort all of it for each claim.
 DELAYED = text("status = 'queued' AND turn IS NULL")
 RUNNING = text("status = 'running'")
 DATED = text("status IN ('queued', 'running', 'waiting') AND deadline_at IS NOT NULL")
 ENDED = text("finished_at IS NOT NULL")
+TALKING = text("status IN ('queued', 'running', 'waiting') AND conversation_id IS NOT NULL")
+FIRED = text("schedule_id IS NOT NULL")
 UNDECIDED = text("decision IS NULL")
 
 tasks = Table(
@@ -181,16 +186,22 @@ Index(
     tasks.c.owner,
     tasks.c.priority,
     tasks.c.turn,
-    sqlite_where=IN_LINE,
+    sqlite_where=IN_LINE_OF,
 )
-Index("ix_tasks_line_of_lane", tasks.c.lane, *_PLACE, sqlite_where=IN_LINE)
+Index("ix_tasks_line_of_lane", tasks.c.lane, *_PLACE, sqlite_where=IN_LINE_OF)
 Index("ix_tasks_delayed", tasks.c.run_at, tasks.c.task_id, sqlite_where=DELAYED)
 Index("ix_tasks_running", tasks.c.lane, sqlite_where=RUNNING)
 Index("ix_tasks_dated", tasks.c.deadline_at, sqlite_where=DATED)
 Index("ix_tasks_ended", tasks.c.finished_at, sqlite_where=ENDED)
-Index("uq_tasks_busy_conversation", tasks.c.conversation_id, unique=True, sqlite_where=UNFINISHED)
+Index("uq_tasks_busy_conversation", tasks.c.conversation_id, unique=True, sqlite_where=TALKING)
 Index("ix_tasks_created_at_task_id", tasks.c.created_at, tasks.c.task_id)
-Index("uq_tasks_fire", tasks.c.schedule_id, tasks.c.scheduled_for, unique=True)
+Index(
+    "uq_tasks_fire",
+    tasks.c.schedule_id,
+    tasks.c.scheduled_for,
+    unique=True,
+    sqlite_where=FIRED,
+)
 
 task_events = Table(
     "task_events",

@@ -1,6 +1,6 @@
 """Tasks as their owners see them, as rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import BigInteger, Row, bindparam, case, func, insert, null, select, update
 
 from adapters.sql.dialect import Now, after, seconds
+from adapters.sql.events import add_events, numbered
 from adapters.sql.line import TURN_OF_NEW, place_in_line
 from adapters.sql.pages import page_of, rows_after
 from adapters.sql.statements import Statements
@@ -63,7 +64,6 @@ CANCEL = (
     )
     .returning(*tasks.c)
 )
-ADD_EVENTS = insert(task_events).values(at=Now())
 EVENTS = (
     select(task_events)
     .where(
@@ -85,20 +85,6 @@ COUNTS = select(tasks.c.status, func.count().label("number")).group_by(tasks.c.s
 def task_of(row: Row[Any]) -> Task:
     """A row of `tasks` as the domain's value."""
     return msgspec.convert(row, Task, from_attributes=True)
-
-
-def numbered(hold: Hold, events: Sequence[NewEvent], last: int) -> list[dict[str, Any]]:
-    """The events as rows, of which the last has the number `last`."""
-    return [
-        {
-            "task_id": hold.task_id,
-            "seq": seq,
-            "attempt": hold.attempt,
-            "kind": event.kind,
-            "data": event.data,
-        }
-        for seq, event in enumerate(events, last - len(events) + 1)
-    ]
 
 
 def _conflicts(new: NewTask) -> dict[str, Conflict]:
@@ -183,7 +169,7 @@ class SqlTasks:
             data = msgspec.to_builtins(CANCELLED_EARLY)
             hold = Hold(task_id=task_id, attempt=task.attempt)
             rows = numbered(hold, [NewEvent(kind=EventKind.ERROR, data=data)], row.last_seq)
-            await self._statements.rows(ADD_EVENTS, rows)
+            await add_events(self._statements, rows)
             await self._statements.rows(VOID, {"ids": [task_id]})
         return task
 

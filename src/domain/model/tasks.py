@@ -209,6 +209,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     progress: TaskProgress | None = None
     result: Any = None
     error: TaskError | None = None
+    last_seq: int = 0
     schedule_id: ScheduleId | None = None
     scheduled_for: datetime | None = None
 

@@ -99,6 +99,14 @@ class TaskStore(Protocol):
         ...
 
 
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What an attempt writes at once: events, and with an outcome its end."""
+
+    hold: Hold
+    events: tuple[NewEvent, ...] = ()
+    outcome: Outcome | None = None
+
+
 class Pulse(msgspec.Struct, frozen=True, kw_only=True):
     """What a heartbeat brings back."""
 
@@ -146,6 +154,14 @@ class TaskQueue(Protocol):
         """Put events at the end of the task's; return the last `seq`.
 
         A PROGRESS event's data also becomes the task's `progress`.
+        """
+        ...
+
+    async def write(self, entries: tuple[Entry, ...]) -> tuple[int | None, ...]:
+        """Record and finish for several attempts, at most one entry a task.
+
+        Returns for each the last `seq`. None stands for an attempt that no longer counts: nothing
+        of it is written, and the others are written all the same.
         """
         ...
 

@@ -25,7 +25,8 @@ from domain.ports.storage import StorageUnavailable, Transactions
 from domain.ports.system import Chance
 from domain.tasks.agent_run import finished_steps
 from domain.tasks.endings import Again, Ask, Ending, Endings, HandBack
-from domain.tasks.recorder import Recorder
+from domain.tasks.group import GroupWriter
+from domain.tasks.recorder import Patience, Recorder
 from domain.tasks.runs import (
     Finish,
     Indeterminate,
@@ -95,13 +96,14 @@ class Carrier:
         self._signals = signals
         self._runs = runs
         self._limits = limits
-        self._endings = Endings(transactions, chance, limits.finish_tries, limits.heartbeat)
+        self._patience = Patience(tries=limits.finish_tries, pause=limits.heartbeat)
+        self._writer = GroupWriter(transactions)
+        self._endings = Endings(transactions, self._writer, chance, self._patience)
 
     async def carry(self, held: Held) -> None:
         """Return when the task has ended or is another's."""
-        limits = self._limits
         recorder = Recorder(
-            held.hold, self._transactions, self._signals, limits.finish_tries, limits.heartbeat
+            held.task, self._transactions, self._writer, self._signals, self._patience
         )
         try:
             ending = await self._attempt(held, recorder)
@@ -126,10 +128,7 @@ class Carrier:
             return failed("worker-lost", f"Its worker was lost {task.max_attempts} times.")
         if self._is_late(held):
             return _too_late()
-        start = {"task_id": task.task_id, "attempt": task.attempt}
-        if isinstance(task.payload, AgentPayload):
-            start |= {"agent": task.payload.agent, "conversation_id": task.conversation_id}
-        await recorder.record(NewEvent(kind=EventKind.START, data=start))
+        await _tell_start(task, recorder)
         if self._is_late(held):
             return _too_late()  # the store took its time
         run = asyncio.ensure_future(self._runs[type(task.payload)](task, recorder))
@@ -190,6 +189,17 @@ class Carrier:
             return None
         at_claim = task.deadline_at - (task.lease_until - self._limits.lease)
         return at_claim.total_seconds() - held.for_s
+
+
+async def _tell_start(task: Task, recorder: Recorder) -> None:
+    start = {"task_id": task.task_id, "attempt": task.attempt}
+    if isinstance(task.payload, AgentPayload):
+        # Its listeners wait for the first word, which may take the model some time.
+        start |= {"agent": task.payload.agent, "conversation_id": task.conversation_id}
+        await recorder.record(NewEvent(kind=EventKind.START, data=start))
+    else:
+        # A call is recorded at once, and the start with it.
+        recorder.hold_back(NewEvent(kind=EventKind.START, data=start))
 
 
 def _too_late() -> Finish:

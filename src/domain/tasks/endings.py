@@ -18,7 +18,9 @@ from domain.model.tasks import (
 from domain.ports.decisions import NewDecision
 from domain.ports.storage import StorageUnavailable, Transaction, Transactions
 from domain.ports.system import Chance
-from domain.tasks.recorder import Recorder
+from domain.ports.tasks import Entry
+from domain.tasks.group import GroupWriter
+from domain.tasks.recorder import Patience, Recorder
 from domain.tasks.runs import Finish, failed
 
 logger = logging.getLogger(__name__)
@@ -59,12 +61,16 @@ class Endings:
     """Writes an attempt's end, in spite of a store that pauses or does not tell that it did."""
 
     def __init__(
-        self, transactions: Transactions, chance: Chance, tries: int, pause: timedelta
+        self,
+        transactions: Transactions,
+        writer: GroupWriter,
+        chance: Chance,
+        patience: Patience,
     ) -> None:
         self._transactions = transactions
+        self._writer = writer
         self._chance = chance
-        self._tries = tries
-        self._pause_s = pause.total_seconds()
+        self._patience = patience
 
     async def write(self, task: Task, recorder: Recorder, ending: Ending) -> None:
         """Write it with all that the recorder, closed by now, still has.
@@ -72,7 +78,7 @@ class Endings:
         Raises StaleAttempt, and StorageUnavailable once the store has failed for too long.
         """
         # Who hands back is in a hurry; its lease passes soon all the same.
-        tries = 1 if isinstance(ending, HandBack) else self._tries
+        tries = 1 if isinstance(ending, HandBack) else self._patience.tries
         for tries_left in reversed(range(tries)):
             try:
                 if tries_left < tries - 1 and await self._kept(recorder):
@@ -82,7 +88,7 @@ class Endings:
                 logger.warning("task %s: not ended: %s", task.task_id, failure.message)
                 if not tries_left:
                     raise
-                await asyncio.sleep(self._pause_s)
+                await asyncio.sleep(self._patience.pause.total_seconds())
             else:
                 return
 
@@ -97,6 +103,12 @@ class Endings:
         return task.attempt == recorder.hold.attempt and task.status is not TaskStatus.RUNNING
 
     async def _write(self, task: Task, recorder: Recorder, ending: Ending) -> None:
+        if isinstance(ending, Finish) and not (ending.messages and task.conversation_id):
+            last = last_event(task.task_id, ending.outcome)
+            events = (*recorder.pending().events, last)
+            entry = Entry(hold=recorder.hold, events=events, outcome=ending.outcome)
+            await self._writer.write(entry)
+            return
         try:
             async with self._transactions.begin() as transaction:
                 match ending:
@@ -121,11 +133,9 @@ class Endings:
         self, transaction: Transaction, task: Task, recorder: Recorder, finish: Finish
     ) -> None:
         await _record(transaction, recorder, last_event(task.task_id, finish.outcome))
-        if finish.messages and task.conversation_id is not None:
-            messages = tuple(
-                (MessageId(self._chance.new_id()), message) for message in finish.messages
-            )
-            await transaction.conversations.append(task.conversation_id, task.task_id, messages)
+        assert task.conversation_id is not None  # noqa: S101 - else the end is written in a group
+        messages = tuple((MessageId(self._chance.new_id()), message) for message in finish.messages)
+        await transaction.conversations.append(task.conversation_id, task.task_id, messages)
         await transaction.queue.finish(recorder.hold, finish.outcome)
 
     async def _retry(
@@ -157,7 +167,7 @@ class Endings:
 
 
 async def _record(transaction: Transaction, recorder: Recorder, *events: NewEvent) -> None:
-    told = (*recorder.pending()[0], *events)
+    told = (*recorder.pending().events, *events)
     if told:
         await transaction.queue.record(recorder.hold, told)
 

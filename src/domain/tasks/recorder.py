@@ -8,15 +8,33 @@ from typing import Any
 
 import msgspec
 
-from domain.model.tasks import EventKind, Hold, NewEvent, StaleAttempt, TaskProgress
+from domain.model.tasks import EventKind, Hold, NewEvent, StaleAttempt, Task, TaskProgress
 from domain.ports.signals import Signals
-from domain.ports.storage import StorageUnavailable, Transaction, Transactions
+from domain.ports.storage import StorageUnavailable, Transactions
+from domain.ports.tasks import Entry
 from domain.tasks import topics
+from domain.tasks.group import GroupWriter
 
 logger = logging.getLogger(__name__)
 
 COALESCE_S = 0.2
 # Text and progress become rows this often at most; live listeners get every piece at once.
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a write is tried that the store did not take, and how long it rests between."""
+
+    tries: int
+    pause: timedelta
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """Events not yet written, and what they were made of."""
+
+    events: tuple[NewEvent, ...]
+    held_back: int
+    text: str
+    progress: TaskProgress | None
 
 
 class Recorder:
@@ -28,24 +46,29 @@ class Recorder:
 
     def __init__(
         self,
-        hold: Hold,
+        task: Task,
         transactions: Transactions,
+        writer: GroupWriter,
         signals: Signals,
-        tries: int = 10,
-        pause: timedelta = timedelta(seconds=1),
+        patience: Patience,
     ) -> None:
-        self.hold = hold
+        self.hold = Hold(task_id=task.task_id, attempt=task.attempt)
         self._transactions = transactions
+        self._writer = writer
         self._signals = signals
-        self._tries = tries
-        self._pause_s = pause.total_seconds()
-        self._seq: int | None = None
-        self._topic = topics.of_task(hold.task_id)
+        self._patience = patience
+        self._seq = task.last_seq
+        self._topic = topics.of_task(task.task_id)
+        self._held_back: tuple[NewEvent, ...] = ()
         self._text = ""
         self._offset = 0
         self._progress: TaskProgress | None = None
         self._turns = asyncio.Lock()
         self._flusher: asyncio.Task[None] | None = None
+
+    def hold_back(self, event: NewEvent) -> None:
+        """Write an event with what comes next: one transaction less."""
+        self._held_back = (*self._held_back, event)
 
     def text(self, piece: str) -> None:
         """Tell a piece of text live and write it soon."""
@@ -66,57 +89,59 @@ class Recorder:
         Raises StaleAttempt, and StorageUnavailable once the store has failed for too long.
         """
         async with self._turns:
-            pending, text, progress = self.pending()
-            if not pending and not events:
+            pending = self.pending()
+            if not pending.events and not events:
                 return
-            await self._insist((*pending, *events))
-            self.written(text, progress)
+            await self._insist((*pending.events, *events))
+            self._written(pending)
         self._signals.publish(self._topic, {})
 
     async def _insist(self, events: tuple[NewEvent, ...]) -> None:
-        for tries_left in reversed(range(self._tries)):
+        tries = self._patience.tries
+        for tries_left in reversed(range(tries)):
             try:
-                await self._write(events, again=tries_left < self._tries - 1)
+                if tries_left == tries - 1 or not await self._written_before(len(events)):
+                    self._seq = await self._writer.write(Entry(hold=self.hold, events=events))
             except StorageUnavailable as failure:
                 if not tries_left:
                     raise
                 logger.warning("task %s: not recorded yet: %s", self.hold.task_id, failure.message)
-                await asyncio.sleep(self._pause_s)
+                await asyncio.sleep(self._patience.pause.total_seconds())
             else:
                 return
 
-    async def _write(self, events: tuple[NewEvent, ...], *, again: bool) -> None:
-        async with self._transactions.begin() as transaction:
-            seq = await self._written_before(transaction, len(events)) if again else None
-            if seq is None:
-                seq = await transaction.queue.record(self.hold, events)
-        # Only now: the answer to this try may be lost too.
-        self._seq = seq
+    async def _written_before(self, count: int) -> bool:
+        """Whether a try succeeded that failed only in telling so."""
+        async with self._transactions.read() as transaction:
+            # Nobody but this attempt writes: what is there now is what the try did.
+            kept = await transaction.tasks.events(self.hold.task_id, self._seq, count)
+        if not kept or kept[-1].attempt != self.hold.attempt:
+            return False
+        self._seq = kept[-1].seq
+        return True
 
-    async def _written_before(self, transaction: Transaction, count: int) -> int | None:
-        """The `seq` of the last event where a try succeeded that failed only in telling so."""
-        if self._seq is None:
-            return None
-        # Nobody but this attempt writes: what is there now is what the try did.
-        kept = await transaction.tasks.events(self.hold.task_id, self._seq, count)
-        return kept[-1].seq if kept and kept[-1].attempt == self.hold.attempt else None
-
-    def pending(self) -> tuple[tuple[NewEvent, ...], str, TaskProgress | None]:
-        """Events not yet written, with what `written` must be told once they are."""
-        events = []
+    def pending(self) -> Pending:
+        """What is not written yet."""
+        events = list(self._held_back)
         if self._text:
             data = {"text": self._text, "offset": self._offset}
             events.append(NewEvent(kind=EventKind.TEXT, data=data))
         if self._progress is not None:
             data_of: Mapping[str, Any] = msgspec.to_builtins(self._progress)
             events.append(NewEvent(kind=EventKind.PROGRESS, data=data_of))
-        return tuple(events), self._text, self._progress
+        return Pending(
+            events=tuple(events),
+            held_back=len(self._held_back),
+            text=self._text,
+            progress=self._progress,
+        )
 
-    def written(self, text: str, progress: TaskProgress | None) -> None:
-        """What `pending` gave is in the store."""
-        self._text = self._text[len(text) :]
-        self._offset += len(text)
-        if self._progress is progress:
+    def _written(self, pending: Pending) -> None:
+        """It is in the store; more may have come meanwhile."""
+        self._held_back = self._held_back[pending.held_back :]
+        self._text = self._text[len(pending.text) :]
+        self._offset += len(pending.text)
+        if self._progress is pending.progress:
             self._progress = None
 
     async def close(self) -> None:

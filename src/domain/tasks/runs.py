@@ -186,7 +186,8 @@ class ToolRun:
             raise
         plain = as_json(result)
         told = {**call, "is_error": result.is_error, "result": plain}
-        await recorder.record(NewEvent(kind=EventKind.TOOL_RESULT, data=told))
+        # The task ends with it: both are kept, or neither.
+        recorder.hold_back(NewEvent(kind=EventKind.TOOL_RESULT, data=told))
         return Finish(outcome=outcome_of(plain))
 
     def _repeatable(self, payload: ToolPayload) -> bool:
