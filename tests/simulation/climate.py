@@ -39,7 +39,7 @@ class Climate(msgspec.Struct, frozen=True, kw_only=True):
     call_kills: float
     call_slow: float
     call_hangs: float
-    call_crashes: float
+    strikes: float
     boot_fails: float
     answers_lost: float
     refused: float
@@ -59,7 +59,7 @@ CALM = Climate(
     call_kills=0,
     call_slow=0,
     call_hangs=0,
-    call_crashes=0,
+    strikes=0,
     boot_fails=0,
     answers_lost=0,
     refused=0,
@@ -86,7 +86,7 @@ def climate(dice: Random) -> Climate:
         call_kills=up_to(0.08),
         call_slow=up_to(0.3),
         call_hangs=up_to(0.15),
-        call_crashes=up_to(0.03),
+        strikes=up_to(0.03),
         boot_fails=up_to(0.3),
         answers_lost=up_to(0.03),
         refused=up_to(0.03),

@@ -36,6 +36,7 @@ class SimulatedModel:
         out, climate = self._out, self._out.climate
         tag, step = place_of(request.messages)
         out.journal.note("asked", tag, step=step)
+        out.telling_moment()
         check_history(request.messages, out, tag)
         await asyncio.sleep(out.dice.uniform(0.02, 0.4))
         if out.happens(climate.model_hangs):

@@ -100,7 +100,7 @@ class WatchedMcp(McpService):
     def __init__(self, fleet: Fleet, clock: TrueClock, machine: "Machine") -> None:
         super().__init__(fleet, clock)
         self._journal = machine.world.journal
-        self._machine = machine
+        self._outside = machine.world.outside
 
     async def call_tool(  # noqa: PLR0913 - as the service's
         self,
@@ -125,14 +125,15 @@ class WatchedMcp(McpService):
             self._journal.note("call-left", key)
             raise
         self._journal.note("call-answered", key)
-        self._machine.world.strike(self._machine)
+        self._outside.telling_moment()
         own = f'"text":"{key}"'.encode() in bytes(result.content)
         self._journal.require(own, f"{key} was given the answer of another call")
         return result
 
 
-def watched(run: Run, journal: Journal) -> Run:
+def watched(run: Run, outside: Outside) -> Run:
     """The run, its begin and its end noted, however it ends."""
+    journal = outside.journal
 
     async def carry_out(task: Task, recorder: Recorder) -> Finish:
         tag = tag_of(task)
@@ -145,6 +146,7 @@ def watched(run: Run, journal: Journal) -> Run:
             return await run(task, recorder)
         finally:
             journal.note("run-over", tag, attempt=task.attempt)
+            outside.telling_moment(weight=4)
 
     return carry_out
 
@@ -160,9 +162,6 @@ class Surroundings(Protocol):
     air: Air
     programs: dict[str, ToolServer]
     model: SimulatedModel
-
-    def strike(self, machine: "Machine") -> None:
-        """A call was just answered there: a crash soon after shows what was kept."""
 
 
 class Life:
@@ -193,8 +192,8 @@ class Life:
         self.model = GuardedModel(world.model, clock)
         models = Models(self.model, {})
         runs: RunOf = {
-            ToolPayload: watched(ToolRun(self.mcp, transactions), journal),
-            AgentPayload: watched(AgentRun(self.mcp, models, transactions), journal),
+            ToolPayload: watched(ToolRun(self.mcp, transactions), outside),
+            AgentPayload: watched(AgentRun(self.mcp, models, transactions), outside),
         }
         carrier = Carrier(transactions, self.signals, runs, chance, LIMITS)
         self.worker = Worker(WorkerId(machine.name), transactions, self.signals, carrier, LIMITS)

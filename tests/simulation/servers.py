@@ -1,6 +1,7 @@
 """MCP servers as programs: slow, erring, hanging, dying; what they did is in the journal."""
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 from signal import SIGKILL
 from typing import Any
@@ -35,6 +36,13 @@ class Outside:
         self.climate = climate
         self.journal = journal
         self.calm = asyncio.Event()
+        self.strike: Callable[[str], None] = lambda _node: None
+
+    def telling_moment(self, weight: float = 1.0) -> None:
+        """A crash or a freeze soon after this shows what is kept and what is fenced."""
+        here = HERE.get()
+        if here is not None and self.happens(self.climate.strikes * weight):
+            self.strike(here.name.partition("/")[0])
 
     def happens(self, chance: float) -> bool:
         """Draw."""
@@ -142,6 +150,7 @@ class _Process:
         out, climate = self._out, self._out.climate
         if out.happens(climate.call_hangs):
             out.journal.note("call-hangs", params["arguments"]["key"])
+            out.telling_moment(weight=8)
             await out.calm.wait()
         elif out.happens(climate.call_slow):
             for step in range(out.dice.randint(1, 3)):

@@ -74,6 +74,7 @@ class World:
             )
             for number in range(size.nodes)
         ]
+        self.outside.strike = self._strike
         for machine in self.machines:
             self._worsen(machine)
 
@@ -130,12 +131,11 @@ class World:
         busy = [m for m in self.machines if m.life is not None and m.life.worker.held]
         return self.dice.choice(busy or self.machines)
 
-    def strike(self, machine: Machine) -> None:
-        """Crash or freeze a node within moments, now and then."""
-        if self.outside.happens(self.outside.climate.call_crashes):
-            soon = self.dice.uniform(0, 0.02)
-            blow = self.dice.choice((self._crash, self._freeze))
-            self.loop.call_later(soon, blow, machine, context=Context())
+    def _strike(self, name: str) -> None:
+        """Crash or freeze a node within moments."""
+        machine = next(machine for machine in self.machines if machine.name == name)
+        soon, blow = self.dice.uniform(0, 0.02), self.dice.choice((self._crash, self._freeze))
+        self.loop.call_later(soon, blow, machine, context=Context())
 
     def _crash(self, machine: Machine | None = None) -> None:
         machine = machine or self._busy()

@@ -9,7 +9,7 @@ from adapters.inmemory import queue as queue_module
 from adapters.inmemory.events import put
 from adapters.inmemory.queue import MemoryQueue
 from adapters.inmemory.tasks import MemoryTasks
-from domain.model.tasks import Hold, Task, TaskId, TaskStatus
+from domain.model.tasks import EventKind, Hold, Task, TaskId, TaskStatus
 from domain.ports.tasks import Pulse
 from tests.simulation.faults.fault import Faults, Function
 
@@ -22,7 +22,19 @@ def _(right: Function) -> Function:
         row = queue._state.tasks[hold.task_id]
         if row.attempt == hold.attempt:
             return await right(queue, hold, events)
-        return put(queue._state, row, events, queue._clock.now())
+        return put(queue._state, row, events, queue._clock.now()).last_seq
+
+    return record
+
+
+@faults("no-fence-on-finish", "A stale attempt ends the later one's task.", "record", MemoryQueue)
+def _(right: Function) -> Function:
+    async def record(queue: Any, hold: Hold, events: Any) -> Any:
+        row = queue._state.tasks[hold.task_id]
+        is_end = events[-1].kind in {EventKind.DONE, EventKind.ERROR}
+        if is_end and (row.status, row.attempt) != (TaskStatus.RUNNING, hold.attempt):
+            queue._change(row, status=TaskStatus.RUNNING, attempt=hold.attempt)
+        return await right(queue, hold, events)
 
     return record
 

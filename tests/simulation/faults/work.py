@@ -1,6 +1,5 @@
 """Faults in carrying tasks out."""
 
-from copy import copy
 from typing import Any
 
 import msgspec
@@ -8,9 +7,9 @@ import msgspec
 from domain.errors import Unavailable
 from domain.model.tasks import EventKind
 from domain.ports.storage import StorageUnavailable
+from domain.ports.tasks import Entry
 from domain.tasks import agent_run, carrier, runs
 from domain.tasks.carrier import Carrier, Held
-from domain.tasks.endings import Endings
 from domain.tasks.recorder import Recorder
 from domain.tasks.runs import Indeterminate, ToolRun
 from domain.tasks.worker import Worker
@@ -41,17 +40,6 @@ def _(right: Function) -> Function:
     return call
 
 
-@faults("no-fence-on-finish", "A stale attempt ends the later one's task.", "_finish", Endings)
-def _(right: Function) -> Function:
-    async def finish(endings: Any, transaction: Any, task: Any, recorder: Any, end: Any) -> Any:
-        row = await transaction.tasks.get(task.task_id)
-        other = copy(recorder)
-        other.hold = msgspec.structs.replace(recorder.hold, attempt=row.attempt)
-        return await right(endings, transaction, task, other, end)
-
-    return finish
-
-
 @faults("poison-never-ended", "Attempts are not counted out.", "_attempt", Carrier)
 def _(right: Function) -> Function:
     async def attempt(carrier: Any, held: Held, recorder: Any) -> Any:
@@ -78,9 +66,10 @@ def _(right: Function) -> Function:
 def _(right: Function) -> Function:
     async def insist(recorder: Any, events: Any) -> None:
         try:
-            await recorder._write(events, again=False)
+            recorder._seq = await recorder._writer.write(Entry(hold=recorder.hold, events=events))
         except StorageUnavailable:
-            await right(recorder, tuple(e for e in events if e.kind is not EventKind.TEXT))
+            if not await recorder._written_before(len(events)):
+                await right(recorder, tuple(e for e in events if e.kind is not EventKind.TEXT))
 
     return insist
 
@@ -89,7 +78,7 @@ def _(right: Function) -> Function:
 def _(right: Function) -> Function:
     async def insist(recorder: Any, events: Any) -> None:
         try:
-            await recorder._write(events, again=False)
+            recorder._seq = await recorder._writer.write(Entry(hold=recorder.hold, events=events))
         except StorageUnavailable:
             return
 
@@ -114,18 +103,10 @@ def _(right: Function) -> Function:
 
 
 @faults(
-    "answered-call-made-again",
-    "A recorded answer is not looked for by the next attempt.",
-    "all_events",
-    runs,
+    "held-back-forgotten", "What was to be written with the next is not.", "hold_back", Recorder
 )
-def _(right: Function) -> Function:
-    async def all_events(*args: Any) -> Any:
-        kept = await right(*args)
-        answered = {event.data["call_id"] for event in kept if event.kind == "tool_result"}
-        return tuple(event for event in kept if event.data.get("call_id") not in answered)
-
-    return all_events
+def _(_right: Function) -> Function:
+    return lambda _recorder, _event: None
 
 
 @faults(
