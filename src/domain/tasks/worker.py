@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 from domain.model.tasks import (
@@ -43,6 +44,7 @@ class Worker:
         self._limits = limits
         self._caps = caps
         self._held: dict[Hold, Held] = {}
+        self._due = asyncio.Event()
         self._carrying: set[asyncio.Task[None]] = set()
         self._main: asyncio.Task[None] | None = None
         self._claiming: asyncio.Task[None] | None = None
@@ -123,20 +125,33 @@ class Worker:
         finally:
             self.handed_back += held.handed_back
             del self._held[held.hold]
-            self._signals.publish(topics.WAKE, {})
+            self._due.set()
+            if held.handed_back or held.task.lane in self._caps():
+                # Others can take up what is handed back, or what a cap kept from them. Any other
+                # end would send every worker of the system to the store for nothing.
+                self._signals.publish(topics.WAKE, {})
             self._signals.publish(topics.of_task(held.task.task_id), {})
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
             self._claiming = group.create_task(self._claim_on_and_on())
+            group.create_task(self._hear_wakes())
             group.create_task(self._keep_leases())
             group.create_task(self._hear_cancels())
 
     async def _claim_on_and_on(self) -> None:
-        async with self._signals.subscribe(topics.WAKE) as wake:
+        while True:
+            self._due.clear()
+            if not await self._claim():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._limits.poll.total_seconds()):
+                        await self._due.wait()
+
+    async def _hear_wakes(self) -> None:
+        async with self._signals.subscribe(topics.WAKE) as wakes:
             while True:
-                if not await self._claim():
-                    await wake.next(self._limits.poll.total_seconds())
+                if await wakes.next(self._limits.poll.total_seconds()) is not None:
+                    self._due.set()
 
     async def _claim(self) -> int:
         free = self._limits.concurrency - len(self._held)
