@@ -1,6 +1,7 @@
 """A system with worker processes beside it, and a server that tells which of them called it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,12 +16,14 @@ ROOT = str(Path(__file__).parents[2])
 
 
 class WorkProcess:
-    """One `sutazai work` on the data folder of a system."""
+    """One `sutazai work` on the data folder of a system; `program` stands for `sutazai`."""
 
-    def __init__(self, system: System, log: Path, *words: str) -> None:
+    def __init__(
+        self, system: System, log: Path, *words: str, program: tuple[str, ...] = ()
+    ) -> None:
         self._log = log
         command = [
-            system.command()[0],
+            *(program or system.program),
             "work",
             f"--data-dir={system.data}",
             f"--mcp-config={system.config}",
@@ -43,9 +46,24 @@ class WorkProcess:
         assert self.process.poll() is None, self.log
         return "carries out up to" in self.log
 
+    @property
+    def node(self) -> str:
+        """Its name in the ledger, once it works."""
+        number = re.search(r"^Worker (\d+) of ", self.log, re.MULTILINE)
+        assert number is not None, self.log
+        return f"work-{number[1]}"
+
     def tell(self, number: int) -> None:
         """Send it a signal."""
         self.process.send_signal(number)
+
+    def freeze(self) -> None:
+        """Stop it in its tracks; the servers that it runs go on."""
+        self.tell(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.tell(signal.SIGCONT)
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
@@ -69,15 +87,15 @@ class Crew:
         self.system = make(self.servers, **settings)
         self.workers: list[WorkProcess] = []
 
-    def worker(self, *words: str) -> WorkProcess:
+    def worker(self, *words: str, program: tuple[str, ...] = ()) -> WorkProcess:
         """One more worker, which starts meanwhile."""
         log = self._folder / f"worker-{len(self.workers)}.log"
-        self.workers.append(WorkProcess(self.system, log, *words))
+        self.workers.append(WorkProcess(self.system, log, *words, program=program))
         return self.workers[-1]
 
-    def working(self, *words: str) -> WorkProcess:
+    def working(self, *words: str, program: tuple[str, ...] = ()) -> WorkProcess:
         """One more worker, which works already."""
-        worker = self.worker(*words)
+        worker = self.worker(*words, program=program)
         eventually(lambda: worker.works, START_S)
         return worker
 

@@ -48,13 +48,14 @@ class System:
         self._folder = folder
         self.config = folder / "mcp.json"
         self.config.write_text(json.dumps({"mcpServers": servers or {}}), "utf-8")
+        self.program: tuple[str, ...] = (str(Path(sys.executable).with_name("sutazai")),)
         self.process: subprocess.Popen[bytes] | None = None
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
     def command(self) -> list[str]:
         """What is started."""
         return [
-            str(Path(sys.executable).with_name("sutazai")),
+            *self.program,
             "serve",
             f"--port={self.port}",
             f"--data-dir={self.data}",
