@@ -1,48 +1,26 @@
-"""Workers in processes of their own, many at once: what they are given is done in an instant.
+"""Workers in processes of their own, many at once, whose runs only write down that they ran.
 
-Run `python -P racers.py NUMBER DATABASE_URL REDIS_URL JOURNAL`. Worker, carrier, recorder and
-store are the system's own; in place of a tool's call the task's id is put at the end of the
-journal. All are forks of one process, so that twenty cost one start. SIGTERM ends them.
+Run `python -m tests.faults.racers NUMBER DATABASE_URL REDIS_URL JOURNAL` at the project's root. A
+run puts the task's id at the end of the journal. All are forks of one process, so that twenty cost
+one start. SIGTERM ends them.
 """
 
 import asyncio
 import os
 import signal
 import sys
-from contextlib import AsyncExitStack
 from datetime import timedelta
 
-from adapters.inmemory.signals import MemorySignals
-from adapters.redis.link import RedisLink
-from adapters.redis.signals import RedisSignals
-from adapters.sql.engine import open_database
 from adapters.sql.pool import PostgresLimits
-from adapters.system import SystemChance
-from domain.model.tasks import Outcome, Task, TaskStatus, ToolPayload, WorkerId
-from domain.ports.signals import Signals
-from domain.tasks.carrier import Carrier, WorkerLimits
+from domain.model.tasks import Task
+from domain.tasks.carrier import WorkerLimits
 from domain.tasks.recorder import Recorder
 from domain.tasks.runs import Finish
-from domain.tasks.worker import Worker
+from tests.instant import DONE, instant
 
-DONE = Finish(outcome=Outcome(status=TaskStatus.SUCCEEDED, result={}))
 LIMITS = WorkerLimits(concurrency=16, lease=timedelta(minutes=2))
 # On two cores twenty workers wait long for one another; none of them is to be thought dead.
-
-
-async def signals_of(url: str, stack: AsyncExitStack) -> Signals:
-    """Those over Redis, where there is one."""
-    alone = MemorySignals()
-    if not url:
-        return alone
-    chance = SystemChance()
-    link = RedisLink(url, chance)
-    stack.push_async_callback(link.aclose)
-    await link.start(timedelta(seconds=30))
-    signals = RedisSignals(link, alone, chance.new_id())
-    stack.push_async_callback(signals.aclose)
-    signals.start()
-    return signals
+POOL = PostgresLimits(pool_size=2, pool_timeout=timedelta(minutes=1))
 
 
 async def race(number: int, url: str, redis_url: str, journal: int) -> None:
@@ -54,17 +32,8 @@ async def race(number: int, url: str, redis_url: str, journal: int) -> None:
 
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
-    async with AsyncExitStack() as stack:
-        signals = await signals_of(redis_url, stack)
-        database = open_database(
-            url, PostgresLimits(pool_size=2, pool_timeout=timedelta(minutes=1))
-        )
-        stack.push_async_callback(database.dispose)
-        carrier = Carrier(
-            database.transactions, signals, {ToolPayload: note}, SystemChance(), LIMITS
-        )
-        name = WorkerId(f"racer-{number}")
-        worker = Worker(name, database.transactions, signals, carrier, LIMITS)
+    async with instant(url, redis_url, POOL) as parts:
+        worker = parts.worker(f"racer-{number}", note, LIMITS)
         await worker.start()
         await told.wait()
         await worker.stop(timedelta(seconds=10))

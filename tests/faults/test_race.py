@@ -15,11 +15,12 @@ from adapters.sql.tables import task_events, tasks
 from domain.model.tasks import EventKind, TaskStatus
 from tests.faults.cluster import Cluster, Job
 from tests.faults.conftest import everywhere
+from tests.system.crew import ROOT
 from tests.system.running import eventually
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(400)]
 
-RACERS = Path(__file__).with_name("racers.py")
+RACERS = [sys.executable, "-m", "tests.faults.racers"]
 WORKERS, TASKS = 20, 10_000
 AT_ONCE = 500
 LONGEST_S = 300.0
@@ -33,11 +34,19 @@ def test_twenty_workers_run_each_of_ten_thousand_tasks_once(
     for first in range(0, TASKS, AT_ONCE):
         cluster.submit(*(Job(name=f"{n:05}") for n in range(first, first + AT_ONCE)))
     submitted = time.monotonic()
-    command = [sys.executable, "-P", str(RACERS), str(WORKERS), cluster.url, cluster.redis_url]
-    racers = subprocess.Popen([*command, str(journal)], start_new_session=True)
+    racers = subprocess.Popen(
+        [*RACERS, str(WORKERS), cluster.url, cluster.redis_url, str(journal)],
+        cwd=ROOT,
+        start_new_session=True,
+    )
     left = select(func.count()).where(tasks.c.status != TaskStatus.SUCCEEDED)
+
+    def all_done() -> bool:
+        assert racers.poll() is None
+        return bool(cluster.rows(left)[0][0] == 0)
+
     try:
-        eventually(lambda: cluster.rows(left)[0][0] == 0, LONGEST_S)
+        eventually(all_done, LONGEST_S)
         drained = time.monotonic()
         racers.send_signal(signal.SIGTERM)
         assert racers.wait(30) == 0
