@@ -1,7 +1,7 @@
 """The system's own worker and store in a process without the rest: what it claims is soon done.
 
-TaskService, Worker, Carrier, Recorder, signals and store are those of `sutazai work`. Only the run is
-not: in place of a tool's call, with the two events that tell of it, stands what a test says.
+TaskService, Worker, Carrier, Recorder, signals and store are those of `sutazai work`. Only the run
+is not: in place of a tool's call, with the two events that tell of it, stands what a test says.
 """
 
 from collections.abc import AsyncIterator

@@ -1,9 +1,10 @@
 """Workers over the in-memory store: what a run's end, a cancel, a loss and a drain come to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from domain.model.servers import ServerDown
 from domain.model.tasks import (
     AgentPayload,
     EventKind,
+    Lane,
     NewEvent,
     Outcome,
     Task,
@@ -27,11 +29,12 @@ from domain.model.tasks import (
     ToolPayload,
     WorkerId,
 )
+from domain.ports.signals import Subscription
 from domain.tasks.carrier import Carrier, WorkerLimits
 from domain.tasks.recorder import Recorder
 from domain.tasks.runs import Finish, RunOf, unsure
 from domain.tasks.service import SubmitTask, TaskService
-from domain.tasks.topics import of_task
+from domain.tasks.topics import WAKE, of_task
 from domain.tasks.worker import Worker
 
 pytestmark = pytest.mark.anyio
@@ -379,3 +382,27 @@ async def test_a_resumed_stream_goes_on_after_the_last_event_seen(bench: Bench) 
     rest = [event async for event in bench.tasks.follow(LOCAL, task_id, seen[0].id)]
     assert rest == seen[1:]
     assert not [event async for event in bench.tasks.follow(LOCAL, task_id, seen[-1].id)]
+
+
+async def test_an_end_sends_no_other_worker_to_the_store_but_one_that_a_cap_held_up() -> None:
+    async def run(_task: Task, _recorder: Recorder) -> Finish:
+        return DONE
+
+    bench = Bench()
+    caps: dict[Lane, int] = {}
+    for wakes in (0, 1):
+        worker = bench.worker(run)
+        worker._caps = lambda: caps
+        task = await bench.tasks.submit(LOCAL, SubmitTask(payload=PAYLOAD))
+        async with bench.signals.subscribe(WAKE) as heard:
+            await worker.start()
+            await bench.tasks.finished(LOCAL, task.task_id)
+            await worker.stop(timedelta())
+            hints = [hint async for hint in _hints(heard)]
+        assert len(hints) == wakes
+        caps[Lane("server:s")] = 1
+
+
+async def _hints(heard: Subscription) -> AsyncIterator[Mapping[str, Any]]:
+    while (hint := await heard.next(0.01)) is not None:
+        yield hint
