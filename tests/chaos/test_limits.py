@@ -101,3 +101,11 @@ def test_a_caller_that_leaves_the_queue_sends_nothing(make: Make) -> None:
         assert inside.result(10).status_code == 200
     assert post(system, "echo", 5).status_code == 200
     assert system.server("chaos")["restarts"] == 0
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_a_call_that_reports_progress_may_take_longer_than_its_time(make: Make, era: str) -> None:
+    system = make(chaos=entry(era))
+    answer = post(system, "progress", 1, n=6, base=0, pause_s=0.4)
+    assert answer.status_code == 200, answer.text
+    assert post(system, "late", 1, seconds=2.4).status_code == 504

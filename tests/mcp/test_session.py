@@ -1,6 +1,7 @@
 """An open session: answers find their requests, and every request ends."""
 
 import asyncio
+import itertools
 import json
 from datetime import timedelta
 
@@ -153,6 +154,35 @@ async def test_no_progress_is_asked_for_without_a_sink() -> None:
         assert "progressToken" not in request["params"]["_meta"]
         peer.answer(request)
         await asking
+
+
+async def test_each_report_of_progress_begins_the_time_anew() -> None:
+    async with session_by_hand() as (session, peer):
+        asking = asyncio.create_task(
+            session.request("tools/call", ECHO, timeout=timedelta(seconds=1), longest=LONG)
+        )
+        request = await peer.heard()
+        token = request["params"]["_meta"]["progressToken"]
+        for number in range(4):
+            await asyncio.sleep(0.4)
+            peer.notify("notifications/progress", progressToken=token, progress=number)
+        peer.answer(request, late=True, resultType="complete")
+        assert json.loads(bytes(await asking))["late"] is True
+
+
+async def test_progress_without_end_ends_with_the_longest_time() -> None:
+    half, longest = timedelta(seconds=0.5), timedelta(seconds=1)
+    async with session_by_hand() as (session, peer):
+        asking = asyncio.create_task(
+            session.request("tools/call", ECHO, timeout=half, longest=longest)
+        )
+        token = (await peer.heard())["params"]["_meta"]["progressToken"]
+        for number in itertools.takewhile(lambda _: not asking.done(), itertools.count()):
+            peer.notify("notifications/progress", progressToken=token, progress=number)
+            await asyncio.sleep(0.05)
+        with pytest.raises(CallTimedOut):
+            await asking
+        assert (await peer.heard())["method"] == "notifications/cancelled"
 
 
 async def test_a_sink_that_breaks_fails_its_own_call_only() -> None:

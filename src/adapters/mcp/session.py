@@ -18,26 +18,30 @@ from domain.ports.mcp import Changed, Peer, ProgressSink, SessionClosed, Traffic
 
 MAX_REMEMBERED = 1024
 # Given up requests whose late answers are expected; older ones count as noise.
+NO_PROGRESS = float("-inf")
 
 
 class _Pending:
     """A request that waits. Its future holds the outcome, failures too, and never raises."""
 
-    __slots__ = ("future", "latest", "method", "sink", "timeout_s", "timer", "until")
+    __slots__ = ("future", "latest", "longest", "method", "sink", "timeout_s", "timer", "until")
 
     timer: asyncio.TimerHandle
-    timeout_s: float
 
     def __init__(
         self,
         future: "asyncio.Future[msgspec.Raw | Exception]",
         method: str,
+        timeout_s: float,
+        longest: timedelta | None,
         sink: ProgressSink | None,
     ) -> None:
         self.future = future
         self.method = method
+        self.timeout_s = timeout_s
+        self.longest = longest
         self.sink = sink
-        self.latest = float("-inf")
+        self.latest = NO_PROGRESS
         self.until: float | None = None
 
 
@@ -90,12 +94,9 @@ class StreamSession:
         request_id = next(self._channel.ids)
         wants_progress = progress is not None or longest is not None
         line = self._writer.request(request_id, method, params, with_progress=wants_progress)
-        pending = _Pending(self._loop.create_future(), method, progress)
-        pending.timeout_s = timeout.total_seconds()
-        begun = self._loop.time()
-        if longest is not None:
-            pending.until = begun + longest.total_seconds()
-        pending.timer = self._loop.call_at(begun + pending.timeout_s, self._expire, request_id)
+        timeout_s = timeout.total_seconds()
+        pending = _Pending(self._loop.create_future(), method, timeout_s, longest, progress)
+        pending.timer = self._loop.call_later(timeout_s, self._expire, request_id)
         self._pending[request_id] = pending
         self._requests += 1
         self._channel.post(request_id, line)
@@ -162,19 +163,26 @@ class StreamSession:
             return
         request_id, progress = report
         pending = self._pending.get(request_id)
-        if pending is None or pending.sink is None or progress.progress <= pending.latest:
+        if pending is None or progress.progress <= pending.latest:
             return
         pending.latest = progress.progress
+        if pending.longest is not None:
+            self._extend(request_id, pending, pending.longest)
+        if pending.sink is None:
+            return
         try:
             pending.sink(progress)
         except Exception as fault:  # noqa: BLE001 - its owner's fault, and its owner gets it
             self._give_up(request_id, "cancelled by the caller")
             _settle(pending, fault)
 
-    def _extend(self, request_id: int, pending: _Pending, until: float) -> None:
+    def _extend(self, request_id: int, pending: _Pending, longest: timedelta) -> None:
         """A request whose server reports progress has its time anew, up to its longest."""
+        if pending.until is None:
+            begun = pending.timer.when() - pending.timeout_s
+            pending.until = begun + longest.total_seconds()
         pending.timer.cancel()
-        at = min(self._loop.time() + pending.timeout_s, until)
+        at = min(self._loop.time() + pending.timeout_s, pending.until)
         pending.timer = self._loop.call_at(at, self._expire, request_id)
 
     def _expire(self, request_id: int) -> None:

@@ -43,6 +43,21 @@ async def test_a_call_carries_what_its_era_wants(era: Era) -> None:
 
 
 @ERAS
+async def test_each_report_of_progress_begins_the_time_anew(era: Era) -> None:
+    async with session_by_hand(era) as (session, peer):
+        asking = ask(session, timeout=timedelta(seconds=1), longest=LONG)
+        call = await peer.heard()
+        token = call.message["params"]["_meta"]["progressToken"]
+        call.stream()
+        for number in range(4):
+            await asyncio.sleep(0.4)
+            call.notify("notifications/progress", progressToken=token, progress=number)
+        call.event_answer(late=True)
+        call.end()
+        assert json.loads(bytes(await asking)) == {"late": True}
+
+
+@ERAS
 async def test_progress_comes_before_the_answer_and_only_forward(era: Era) -> None:
     reports: list[TaskProgress] = []
     async with session_by_hand(era) as (session, peer):
