@@ -19,6 +19,8 @@ from domain.model.tasks import (
     WorkerId,
 )
 from domain.ports.models import ModelAnswer
+from domain.tasks.group import GroupWriter
+from domain.tasks.recorder import Patience, Recorder
 from domain.tasks.service import SubmitTask
 from tests.domain.agent_bench import AGENT, LIMITS, AgentBench, bench
 
@@ -105,3 +107,24 @@ async def test_a_call_whose_answer_is_recorded_is_not_made_again_by_the_next_wor
 
     assert (task.status, task.attempt, task.result) == (TaskStatus.SUCCEEDED, 2, result)
     assert not room.desk.made
+
+
+async def test_no_attempt_begins_twice_though_the_store_does_not_tell_that_it_recorded_it() -> None:
+    room = bench([])
+    start = NewEvent(kind=EventKind.START, data={})
+    async with room.open():
+        task_id = await submitted(room, TOOL)
+        for attempt in (1, 2):
+            async with room.store.begin() as transaction:
+                (task,) = await transaction.queue.claim(WorkerId("lost"), timedelta(), 1)
+            assert task.attempt == attempt
+            writer, patience = GroupWriter(room.faulty), Patience(tries=2, pause=timedelta())
+            recorder = Recorder(task, room.faulty, writer, room.signals, patience)
+            room.faulty.unacknowledged = 1
+            await recorder.record(start)
+            await recorder.record(NewEvent(kind=EventKind.TOOL_CALL, data={"call_id": "call"}))
+        events = await room.events(task_id)
+
+    assert [(event.attempt, event.kind) for event in events] == [
+        (attempt, kind) for attempt in (1, 2) for kind in (EventKind.START, EventKind.TOOL_CALL)
+    ]
