@@ -20,8 +20,8 @@ from domain.tasks.worker import Worker
 
 LOOK_BUDGET_S = 2.0
 # Longer than a loaded SQLite file needs, short enough for a caller of /health.
-ENGINE_BUDGET_S = 1.5
-# Under the budget of the whole look, so that the one engine that hangs is named.
+PEER_BUDGET_S = 1.5
+# Under the budget of the whole look, so that the one that hangs is named and the finding kept.
 FRESH_S = 0.5
 # Looks are shared for this long, so that many callers cost what one costs; below one second,
 # the bound within which a death must show.
@@ -173,13 +173,17 @@ class ModelProbe:
     async def _ask(self) -> Finding:
         begun = self._clock.monotonic()
         try:
-            await self._model.probe()
+            async with asyncio.timeout(PEER_BUDGET_S):
+                await self._model.probe()
         except (ModelUnavailable, ModelRefused) as failure:
-            return Finding(
-                state=HealthState.UNHEALTHY, reason=failure.message, backend=self._model.name
-            )
+            return self._ill(failure.message)
+        except TimeoutError:
+            return self._ill(f"no answer within {PEER_BUDGET_S:g} s")
         probe_ms = round((self._clock.monotonic() - begun) * 1000, 3)
         return Finding(state=HealthState.HEALTHY, probe_ms=probe_ms, backend=self._model.name)
+
+    def _ill(self, reason: str) -> Finding:
+        return Finding(state=HealthState.UNHEALTHY, reason=reason, backend=self._model.name)
 
 
 class EnginesProbe:
@@ -203,12 +207,12 @@ class EnginesProbe:
 
 async def _engine_status(engine: ContainerEngine) -> EngineStatus | str:
     try:
-        async with asyncio.timeout(ENGINE_BUDGET_S):
+        async with asyncio.timeout(PEER_BUDGET_S):
             return await engine.status()
     except (EngineUnavailable, EngineRefused) as failure:
         return failure.message
     except TimeoutError:
-        return f"The engine {engine.name!r} gave no answer within {ENGINE_BUDGET_S:g} s."
+        return f"The engine {engine.name!r} gave no answer within {PEER_BUDGET_S:g} s."
 
 
 class CacheProbe:

@@ -210,3 +210,25 @@ async def test_a_part_that_hangs_costs_its_budget_and_spoils_no_other() -> None:
     assert report.parts["hanging"].state is H.UNHEALTHY
     assert "2 s" in report.parts["hanging"].reason
     assert report.parts["well"].state is H.HEALTHY
+
+
+async def test_a_model_that_hangs_costs_one_look_until_its_finding_is_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = 0
+
+    class HangingModel(ScriptedLanguageModel):
+        async def probe(self) -> None:
+            nonlocal asked
+            asked += 1
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("domain.health.PEER_BUDGET_S", 0.05)
+    clock = ManualClock()
+    probe = ModelProbe(HangingModel([]), MemoryCache(clock), clock)
+    hanging = Finding(state=H.UNHEALTHY, reason="no answer within 0.05 s", backend="scripted")
+    assert [await probe.look() for _ in range(3)] == [hanging] * 3
+    assert asked == 1
+    clock.advance(PROBE_TTL)
+    assert await probe.look() == hanging
+    assert asked == 2

@@ -151,6 +151,12 @@ def test_a_half_named_model_is_refused(given: str, needed: str) -> None:
     )
 
 
+def test_certificates_without_an_engine_are_refused() -> None:
+    assert problems_of({"SUTAZAI_DOCKER_CERT_PATH": "/certs"}) == (
+        "SUTAZAI_DOCKER_CERT_PATH is given without SUTAZAI_DOCKER_HOST.",
+    )
+
+
 def test_models_are_named_in_their_variables() -> None:
     settings = load(
         {

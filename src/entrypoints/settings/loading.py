@@ -226,6 +226,7 @@ def _check_together(tree: Mapping[str, Any], problems: list[str]) -> None:
         ("llm_base_url", "llm_model"),
         ("llm_model", "llm_base_url"),
         ("llm_api_key", "llm_base_url"),
+        ("docker_cert_path", "docker_host"),
     ):
         if field in tree and needed not in tree:
             problems.append(f"{name_of((field,))} is given without {name_of((needed,))}.")
