@@ -29,7 +29,9 @@ BOX = "sutazai-test/box:1"
 class Engine:
     """Started, stopped, killed and started again on the same data."""
 
-    def __init__(self) -> None:
+    def __init__(self, *more: str) -> None:
+        """`more` are further words for dockerd."""
+        self._more = more
         self._folder = folder = Path(tempfile.mkdtemp(prefix="sutazai-engine-"))
         self.path = folder / "docker.sock"
         self.host = f"unix://{self.path}"
@@ -51,6 +53,7 @@ class Engine:
                 "--storage-driver=vfs",
                 "--bridge=none",
                 "--iptables=false",
+                *self._more,
             ],
             stdout=log,
             stderr=log,
