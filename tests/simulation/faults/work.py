@@ -8,7 +8,7 @@ from domain.errors import Unavailable
 from domain.model.tasks import EventKind
 from domain.ports.storage import StorageUnavailable
 from domain.ports.tasks import Entry
-from domain.tasks import agent_run, carrier, runs
+from domain.tasks import agent_run, runs
 from domain.tasks.carrier import Carrier, Held
 from domain.tasks.recorder import Recorder
 from domain.tasks.runs import Indeterminate, ToolRun
@@ -117,15 +117,6 @@ def _(_right: Function) -> Function:
 )
 def _(right: Function) -> Function:
     return lambda messages: tuple(messages[len(right(messages)) * 0 :])
-
-
-@faults("lost-run-goes-on", "A run is not ended when its lease is lost.", "end", Held)
-def _(right: Function) -> Function:
-    def end(held: Held, why: carrier.Why) -> None:
-        if why is not carrier.Why.LOST:
-            right(held, why)
-
-    return end
 
 
 @faults("worker-without-polls", "A worker waits for hints alone.", "__init__", Worker)
