@@ -40,17 +40,6 @@ async def build(
     longest: timedelta,
 ) -> str:
     """As the port says; leaving the connection is what ends a build that takes too long."""
-    memory = (limits.memory_mb or MEMORY_MB) * MB
-    query: dict[str, str | int] = {
-        "t": blueprint.image,
-        "memory": memory,
-        "memswap": memory,
-        "cpuperiod": CPU_PERIOD_US,
-        "cpuquota": round((limits.cpu_percent or CPU_PERCENT) / 100 * CPU_PERIOD_US),
-        "rm": 1,
-        "forcerm": 1,
-        "labels": msgspec.json.encode(labels.of_images).decode(),
-    }
     said: deque[str] = deque(maxlen=TOLD_LINES)
     try:
         async with (
@@ -58,7 +47,7 @@ async def build(
             connection.stream(
                 "POST",
                 "/build",
-                query=query,
+                query=_query(blueprint, labels, limits),
                 content=_context(recipe_of(blueprint)),
                 headers={"Content-Type": "application/x-tar"},
             ) as answer,
@@ -74,6 +63,21 @@ async def build(
         raise _failed(blueprint, refusal.words, said) from refusal
     image = await connection.ask("GET", f"/images/{blueprint.image}/json", Image)
     return image.id
+
+
+def _query(blueprint: Blueprint, labels: Labels, limits: Limits) -> dict[str, str | int]:
+    """What it is called, and what its steps may use."""
+    memory = (limits.memory_mb or MEMORY_MB) * MB
+    return {
+        "t": blueprint.image,
+        "memory": memory,
+        "memswap": memory,
+        "cpuperiod": CPU_PERIOD_US,
+        "cpuquota": round((limits.cpu_percent or CPU_PERCENT) / 100 * CPU_PERIOD_US),
+        "rm": 1,
+        "forcerm": 1,
+        "labels": msgspec.json.encode(labels.of_images).decode(),
+    }
 
 
 def _context(recipe: str) -> bytes:
