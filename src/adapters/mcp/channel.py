@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections.abc import Sequence
 from typing import Protocol
 
 from adapters.mcp.framing import MAX_LINE_BYTES, LineSplitter
@@ -53,8 +54,9 @@ class Channel:
         self._lines = LineSplitter(line_bytes, ENDS_BYTES)
         self._line_bytes = line_bytes
         self._outbox: dict[object, bytes] = {}
-        self._wake = asyncio.Event()
-        self._closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._idle: asyncio.Future[None] | None = None
+        self._closed: asyncio.Future[str] = self._loop.create_future()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._receiver: Receiver | None = None
 
@@ -88,7 +90,8 @@ class Channel:
                 return
             key = object()
         self._outbox[key] = line
-        self._wake.set()
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
 
     def waits(self, key: object) -> bool:
         """Whether the line of this key is still here, so that the peer cannot know of it."""
@@ -110,17 +113,23 @@ class Channel:
             await asyncio.wait(others)
 
     async def _read(self) -> None:
-        reason = "reading from the server broke"
+        reason, feed = "reading from the server broke", self._lines.feed
         try:
             while data := await self._stream.read():
                 self.bytes_in += len(data)
-                if len(data) <= PIECE_BYTES:
-                    await self._take(self._lines.feed(data))
-                    continue
-                for start in range(0, len(data), PIECE_BYTES):
-                    await self._take(self._lines.feed(data[start : start + PIECE_BYTES]))
-                    await asyncio.sleep(0)
-            await self._take(self._lines.rest())
+                for piece in _pieces(data):
+                    if piece is not data:
+                        await asyncio.sleep(0)
+                    lines = feed(piece)
+                    if not lines and self._lines.overlong:
+                        self._goes_on()
+                        await self._pause_if_flooded()
+                    for line in lines:
+                        self._take(line)
+                        if self._unasked:
+                            await self._pause_if_flooded()
+            for line in self._lines.rest():
+                self._take(line)
             reason = "the server closed its output"
         except _LineTooLong:
             reason = f"the server wrote a line of more than {self._line_bytes} bytes"
@@ -133,45 +142,50 @@ class Channel:
         reason = "writing to the server broke"
         try:
             while True:
-                await self._wake.wait()
-                self._wake.clear()
-                lines = list(self._outbox.values())
-                self._outbox.clear()
-                if lines:
-                    data = lines[0] if len(lines) == 1 else b"".join(lines)
-                    self.bytes_out += len(data)
-                    await self._stream.write(data)
+                while not self._outbox:
+                    self._idle = self._loop.create_future()
+                    await self._idle
+                lines, self._outbox = self._outbox, {}
+                data = b"".join(lines.values())
+                self.bytes_out += len(data)
+                await self._stream.write(data)
         except (StreamClosed, OSError):
             reason = "the server closed its input"
         finally:
             self._end(reason)
 
-    async def _take(self, lines: list[bytes]) -> None:
-        if not lines and self._lines.overlong:
-            self._unasked += PIECE_BYTES >> 10
-            if self._unasked >= UNASKED_LINES:
-                await self._pause()
+    def _goes_on(self) -> None:
+        """A piece came that does not end a line over the limit."""
         if self._lines.endless:
             raise _LineTooLong
-        for line in lines:
-            noise = self._stray
-            messages, strays = read_line(line)
-            if not messages and self._lines.is_shortened(line):
-                raise _LineTooLong
-            self._stray += strays
-            answers = [answer for message in messages if (answer := self._one(message)) is not None]
-            if answers:
-                batch = len(messages) > 1
-                joined = b"[%b]" % b",".join(answers) if batch else answers[0]
-                self.post(None, joined + b"\n")
-            if self._stray != noise or messages[0].method is not None:
-                self._unasked += 1 + (len(line) >> 10)
-                if self._unasked >= UNASKED_LINES:
-                    await self._pause()
+        self._unasked += PIECE_BYTES >> 10
 
-    async def _pause(self) -> None:
-        owed, self._unasked = self._unasked, 0
-        await asyncio.sleep(UNASKED_PAUSE_S * owed / UNASKED_LINES)
+    def _take(self, line: bytes) -> None:
+        noise = self._stray
+        messages, strays = read_line(line)
+        if len(messages) == 1 and messages[0].method is None and not strays:
+            self._hand_on(messages[0])  # an answer, as most lines are
+            if self._stray == noise:
+                return
+        elif not messages and self._lines.is_shortened(line):
+            raise _LineTooLong
+        else:
+            self._take_all(messages)
+        self._stray += strays
+        if self._stray != noise or messages[0].method is not None:
+            self._unasked += 1 + (len(line) >> 10)
+
+    def _take_all(self, messages: list[Message]) -> None:
+        answers = [answer for message in messages if (answer := self._one(message)) is not None]
+        if answers:
+            batch = len(messages) > 1
+            joined = b"[%b]" % b",".join(answers) if batch else answers[0]
+            self.post(None, joined + b"\n")
+
+    async def _pause_if_flooded(self) -> None:
+        if self._unasked >= UNASKED_LINES:
+            owed, self._unasked = self._unasked, 0
+            await asyncio.sleep(UNASKED_PAUSE_S * owed / UNASKED_LINES)
 
     def _one(self, message: Message) -> bytes | None:
         if message.method is not None and message.id is not None:
@@ -179,9 +193,13 @@ class Channel:
                 return answer_to(message)
             # A modern client must not write answers, nor a modern server requests.
             self._stray += 1
-        elif self._receiver is not None and not self._closed.done():
-            self._receiver.receive(message)
+        else:
+            self._hand_on(message)
         return None
+
+    def _hand_on(self, message: Message) -> None:
+        if self._receiver is not None and not self._closed.done():
+            self._receiver.receive(message)
 
     def _end(self, reason: str) -> None:
         if self._closed.done():
@@ -192,3 +210,9 @@ class Channel:
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
+
+
+def _pieces(data: bytes) -> Sequence[bytes]:
+    if len(data) <= PIECE_BYTES:
+        return (data,)
+    return [data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)]

@@ -45,7 +45,7 @@ class LineSplitter:
             lines[:1] = self._take()
         if tail:
             self._keep(tail)
-        if all(len(line) <= self._limit for line in lines):
+        if max(map(len, lines), default=0) <= self._limit:
             return lines
         return [part for line in lines for part in self._fitting(line)]
 

@@ -21,28 +21,20 @@ MAX_REMEMBERED = 1024
 NO_PROGRESS = float("-inf")
 
 
-class _Pending:
-    """A request that waits. Its future holds the outcome, failures too, and never raises."""
+class _Pending(msgspec.Struct):
+    """A request that waits. Its future holds the outcome, failures too, and never raises.
 
-    __slots__ = ("future", "latest", "longest", "method", "sink", "timeout_s", "timer", "until")
+    `until` is the latest (loop's time) that reports may put its expiry off to, once one came.
+    """
 
+    future: "asyncio.Future[msgspec.Raw | Exception]"
     timer: asyncio.TimerHandle
-
-    def __init__(
-        self,
-        future: "asyncio.Future[msgspec.Raw | Exception]",
-        method: str,
-        timeout_s: float,
-        longest: timedelta | None,
-        sink: ProgressSink | None,
-    ) -> None:
-        self.future = future
-        self.method = method
-        self.timeout_s = timeout_s
-        self.longest = longest
-        self.sink = sink
-        self.latest = NO_PROGRESS
-        self.until: float | None = None
+    method: str
+    timeout_s: float
+    longest: timedelta | None
+    sink: ProgressSink | None
+    latest: float = NO_PROGRESS
+    until: float | None = None
 
 
 class StreamSession:
@@ -95,8 +87,9 @@ class StreamSession:
         wants_progress = progress is not None or longest is not None
         line = self._writer.request(request_id, method, params, with_progress=wants_progress)
         timeout_s = timeout.total_seconds()
-        pending = _Pending(self._loop.create_future(), method, timeout_s, longest, progress)
-        pending.timer = self._loop.call_later(timeout_s, self._expire, request_id)
+        loop = self._loop
+        timer = loop.call_later(timeout_s, self._expire, request_id)
+        pending = _Pending(loop.create_future(), timer, method, timeout_s, longest, progress)
         self._pending[request_id] = pending
         self._requests += 1
         self._channel.post(request_id, line)
@@ -104,8 +97,8 @@ class StreamSession:
             outcome = await pending.future
         finally:
             pending.timer.cancel()
-            # Still pending here only when the waiting task was cancelled.
-            self._give_up(request_id, "cancelled by the caller")
+            if request_id in self._pending:  # the waiting task was cancelled
+                self._give_up(request_id, "cancelled by the caller")
         if isinstance(outcome, Exception):
             raise outcome
         return outcome

@@ -7,6 +7,7 @@ import msgspec
 
 MAX_DEPTH = 64
 # Also what a model's server or a person would ever write; the validator recurses on the stack.
+_OBJECTS, _ARRAYS = (dict, Mapping), (list, tuple)
 _CHARACTERS_A_STEP = 16
 # A pattern reads about so many characters in the time in which one value is looked at.
 
@@ -28,18 +29,18 @@ def extent(value: Any, max_size: int) -> Extent:
     while level and depth <= MAX_DEPTH:
         following: list[Any] = []
         deeper = False
+        size += len(level)
         for item in level:
-            size += 1
             if isinstance(item, str):
                 size += len(item) // _CHARACTERS_A_STEP
-            elif isinstance(item, dict | Mapping):
+            elif isinstance(item, _OBJECTS):
                 deeper = True
                 following.extend(item.values())
-            elif isinstance(item, list | tuple):
+            elif isinstance(item, _ARRAYS):
                 deeper = True
                 following.extend(item)
-            if size > max_size:
-                return Extent(depth=depth, size=size)
+        if size > max_size:
+            return Extent(depth=depth, size=size)
         depth += deeper
         level = following
     return Extent(depth=depth, size=size)

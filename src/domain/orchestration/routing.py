@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
 
+from domain.errors import Failure
 from domain.model.servers import SERVING, Remote
 from domain.model.tasks import TaskProgress
 from domain.model.tools import CallInterrupted, CallTimedOut, PeerRefused
@@ -46,61 +48,58 @@ class Router:
         Raises Busy, WaitedTooLong, ServerDown: nothing was sent; CallTimedOut, CallInterrupted:
         it may have had an effect; PeerRefused: the server's own error.
         """
-        for gate in (runner.gate, self._gate):
-            if not gate.try_enter():
-                await self._wait_for_turn(runner, gate, deadline)
+        own, shared = runner.gate, self._gate
+        if not own.try_enter():
+            await own.enter(deadline - self._clock.monotonic())
+        if not shared.try_enter():
+            await self._wait_for_turn(runner, deadline)
+        longest, reported = LONGEST_CALL, partial(_reported, runner, progress)
         try:
-            return await self._send(runner, method, params, deadline, progress)
+            while True:
+                session = runner.session or await runner.serving(deadline)
+                now = self._clock.monotonic()
+                left = timedelta(seconds=max(0.0, deadline - now))
+                try:
+                    result = await session.request(
+                        method, params, timeout=left, longest=longest, progress=reported
+                    )
+                except Failure as failure:
+                    await self._take_in(runner, failure, now)
+                else:
+                    runner.vitals.used(now)
+                    return result
         finally:
-            self._gate.leave()
-            runner.gate.leave()
+            shared.leave()
+            own.leave()
 
-    async def _wait_for_turn(self, runner: Runner, gate: Gate, deadline: float) -> None:
+    async def _wait_for_turn(self, runner: Runner, deadline: float) -> None:
         try:
-            await gate.enter(deadline - self._clock.monotonic())
+            await self._gate.enter(deadline - self._clock.monotonic())
         except BaseException:
-            if gate is not runner.gate:
-                runner.gate.leave()
+            runner.gate.leave()
             raise
 
-    async def _send(
-        self,
-        runner: Runner,
-        method: str,
-        params: Mapping[str, Any],
-        deadline: float,
-        progress: ProgressSink | None,
-    ) -> msgspec.Raw:
-        def reported(report: TaskProgress) -> None:
-            runner.vitals.answered()
-            if progress is not None:
-                progress(report)
+    async def _take_in(self, runner: Runner, failure: Failure, asked_at: float) -> None:
+        """Note what a failure says of the server and raise it; return where nothing was sent."""
+        if isinstance(failure, CallTimedOut):
+            runner.vitals.timed_out()
+        elif isinstance(failure, PeerRefused):
+            runner.vitals.used(asked_at)
+        elif isinstance(failure, SessionClosed):
+            if failure.sent:
+                runner.vitals.doubted.set()
+                await runner.out_of_service(LAST_WORDS_S)  # the reason is known a moment later
+                raise _interrupted(runner, failure) from failure
+            if not runner.coming_up:
+                raise runner.down() from failure
+            return  # it went to rest in the same moment
+        raise failure
 
-        while True:
-            session = runner.session or await runner.serving(deadline)
-            now = self._clock.monotonic()
-            left = timedelta(seconds=max(0.0, deadline - now))
-            try:
-                result = await session.request(
-                    method, params, timeout=left, longest=LONGEST_CALL, progress=reported
-                )
-            except CallTimedOut:
-                runner.vitals.timed_out()
-                raise
-            except SessionClosed as failure:
-                if failure.sent:
-                    runner.vitals.doubted.set()
-                    await runner.out_of_service(LAST_WORDS_S)  # the reason is known a moment later
-                    raise _interrupted(runner, failure) from failure
-                if not runner.coming_up:
-                    raise runner.down() from failure
-                # It went to rest in the same moment, and nothing was sent.
-            except PeerRefused:
-                runner.vitals.used(now)
-                raise
-            else:
-                runner.vitals.used(now)
-                return result
+
+def _reported(runner: Runner, progress: ProgressSink | None, report: TaskProgress) -> None:
+    runner.vitals.answered()
+    if progress is not None:
+        progress(report)
 
 
 def _interrupted(runner: Runner, failure: SessionClosed) -> CallInterrupted:

@@ -200,7 +200,8 @@ class McpService:
             PeerRefused, AnswerMalformed: the server answered otherwise than with a result.
         """
         begun = self._clock.monotonic()
-        raw = await self._call(caller, server, tool, arguments, timeout, progress)
+        deadline = begun + timeout.total_seconds()
+        raw = await self._call(caller, server, tool, arguments, deadline, progress)
         return tool_result(raw, server, tool, self._clock.monotonic() - begun)
 
     async def execute(
@@ -217,18 +218,18 @@ class McpService:
         `tools/call` takes the ordinary path with all its checks. Raises as `call_tool`, and
         MethodNotAllowed.
         """
+        deadline = self._clock.monotonic() + timeout.total_seconds()
         if method == "tools/call":
             tool, arguments = params.get("name"), params.get("arguments", {})
             if not isinstance(tool, str) or not isinstance(arguments, dict):
                 raise Invalid("tools/call needs a name and an arguments object in params.")
-            return await self._call(caller, server, tool, arguments, timeout, None)
+            return await self._call(caller, server, tool, arguments, deadline, None)
         allowed = method.startswith(_FORWARDED) or method in {"completion/complete", "ping"}
         if not allowed or method in _NOT_FORWARDED:
             raise MethodNotAllowed(f"The method {method!r} cannot be sent to a server.")
         if not isinstance(params.get("_meta", {}), dict):
             raise Invalid("_meta in params must be an object.")
         caller.require(Scope.TOOLS)
-        deadline = self._clock.monotonic() + timeout.total_seconds()
 
         async def ask(runner: Runner) -> msgspec.Raw:
             session = await runner.serving(deadline)
@@ -247,24 +248,34 @@ class McpService:
         server: str,
         tool: str,
         arguments: Mapping[str, Any],
-        timeout: timedelta,  # noqa: ASYNC109 - one deadline travels down to the server
+        deadline: float,
         progress: ProgressSink | None,
     ) -> msgspec.Raw:
         caller.require(Scope.TOOLS)
-        deadline = self._clock.monotonic() + timeout.total_seconds()
         group = await self._fleet.find(server)
         entry = self._fleet.catalogue.get(ServerName(server), tool)
+        params = {"name": tool, "arguments": arguments}
         listed = entry is not None and group.spec.on_change is not OnChange.QUARANTINE
         if entry is not None and listed:
             entry.require_fit(arguments)
-        params = {"name": tool, "arguments": arguments}
-        if listed and group.sole is not None:
-            return await self._router.ask(group.sole, "tools/call", params, deadline, progress)
+            if group.sole is not None:
+                return await self._router.ask(group.sole, "tools/call", params, deadline, progress)
+        return await self._call_one(caller, group, params, deadline, progress, listed=listed)
 
+    async def _call_one(  # noqa: PLR0913 - a call is all of this
+        self,
+        caller: Caller,
+        group: Group,
+        params: Mapping[str, Any],
+        deadline: float,
+        progress: ProgressSink | None,
+        *,
+        listed: bool,
+    ) -> msgspec.Raw:
         async def ask(runner: Runner) -> msgspec.Raw:
             if not listed:
-                entry = await self._listed_entry(runner, server, tool, deadline)
-                entry.require_fit(arguments)
+                entry = await self._listed_entry(runner, group.spec.name, params["name"], deadline)
+                entry.require_fit(params["arguments"])
             return await self._router.ask(runner, "tools/call", params, deadline, progress)
 
         return await group.carry_out(caller, deadline, ask)

@@ -68,7 +68,10 @@ class Vitals:
 
     def answered(self) -> None:
         """It gave a good answer, to whomever."""
-        self.last_ok_at = self._clock.monotonic()
+        self._well_at(self._clock.monotonic())
+
+    def _well_at(self, now: float) -> None:
+        self.last_ok_at = now
         self.timeouts = 0
         if self._silence:
             self._silence = ""
@@ -78,7 +81,7 @@ class Vitals:
         """A caller's request, sent at `asked_at` (monotonic), was answered."""
         self.last_used_at = now = self._clock.monotonic()
         self.latency_ms = smoothed(self.latency_ms, (now - asked_at) * 1000)
-        self.answered()
+        self._well_at(now)
 
     def timed_out(self) -> None:
         """A caller's request was not answered in time: whether it lives is looked at now."""

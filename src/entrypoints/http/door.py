@@ -37,6 +37,7 @@ READING = ("GET", "HEAD")
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 # What goes into logs and headers unescaped.
+JSON = b"application/json"
 HTTP_PORT = 80
 # Browsers leave it out of an origin.
 CANCEL_GRACE = timedelta(seconds=1)
@@ -77,6 +78,7 @@ class Door:
     def __init__(self, rules: DoorRules) -> None:
         self._rules = rules
         self._hosts = frozenset(host.lower().encode() for host in LOOPBACK + rules.allowed_hosts)
+        self._usual_hosts = frozenset(b"%b:%d" % (host, rules.port) for host in self._hosts)
         suffixes = ("", ":80") if rules.port == HTTP_PORT else (f":{rules.port}",)
         own = tuple(f"http://{host}{suffix}" for host in LOOPBACK for suffix in suffixes)
         self._origins = frozenset(
@@ -86,8 +88,7 @@ class Door:
         self._caller = ADMIN if rules.admin_key else LOCAL
         self._app: App | None = None
         self._inside: set[Visit] = set()
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._emptied: asyncio.Event | None = None
         self._run = secrets.token_hex(4)
         self._numbers = count(1)
         self.phase = Phase.STARTING
@@ -110,9 +111,12 @@ class Door:
 
     async def emptied(self, within: timedelta) -> int:
         """Wait until everyone has left, then cancel the rest; return how many those were."""
+        if not self._inside:
+            return 0
+        self._emptied = asyncio.Event()
         try:
             async with asyncio.timeout(within.total_seconds()):
-                await self._empty.wait()
+                await self._emptied.wait()
         except TimeoutError:
             late = tuple(self._inside)
             for visit in late:
@@ -127,8 +131,8 @@ class Door:
         if scope["type"] != "http":
             raise NotImplementedError(scope["type"])
         headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"")
-        if REQUEST_ID.fullmatch(given):
+        given = headers.get(b"x-request-id")
+        if given and REQUEST_ID.fullmatch(given):
             request_id = given.decode()
         else:
             request_id = f"{self._run}-{next(self._numbers)}"
@@ -151,13 +155,12 @@ class Door:
             request_id=request_id, caller=caller, fields=visit.fields
         )
         self._inside.add(visit)
-        self._empty.clear()
         try:
             await visit.through(app, scope, max_body_bytes, self._rules.body_patience)
         finally:
             self._inside.discard(visit)
-            if not self._inside:
-                self._empty.set()
+            if self._emptied is not None and not self._inside:
+                self._emptied.set()
 
     def _check_source(self, scope: Message, headers: dict[bytes, bytes]) -> None:
         """Turn away what a foreign page or a rebound name makes a browser send."""
@@ -165,7 +168,7 @@ class Door:
         twice = len(headers) != len(scope["headers"])
         if not host or (twice and [name for name, _ in scope["headers"]].count(b"host") > 1):
             raise HostMissing("A request needs exactly one Host header.")
-        if _host_name(host) not in self._hosts:
+        if host not in self._usual_hosts and _host_name(host) not in self._hosts:
             raise HostRefused("This system does not serve that host; see SUTAZAI_ALLOWED_HOSTS.")
         origin = headers.get(b"origin")
         if origin is not None and origin.lower() not in self._origins:
@@ -208,8 +211,8 @@ class Door:
         limit = self._rules.max_body_bytes
         if int(headers.get(b"content-length", 0)) > limit:
             raise BodyTooLarge(f"At most {limit} bytes are taken.", max_body_bytes=limit)
-        media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if media_type != b"application/json":
+        media_type = headers.get(b"content-type", b"")
+        if media_type != JSON and media_type.partition(b";")[0].strip().lower() != JSON:
             raise MediaTypeUnsupported("A body must be application/json.")
         return limit
 

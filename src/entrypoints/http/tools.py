@@ -72,11 +72,11 @@ class ReadyAnswer:
 
 
 async def _body_of(receive: Receive) -> bytes:
-    parts, more = [], True
-    while more:
-        message: Any = await receive()
+    message: Any = await receive()
+    parts = [message["body"]]
+    while message["more_body"]:
+        message = await receive()
         parts.append(message["body"])
-        more = message["more_body"]
     return b"".join(parts)
 
 

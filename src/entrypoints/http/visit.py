@@ -44,15 +44,16 @@ class Visit:
 
     __slots__ = (
         "_body_left",
-        "_body_ticks",
         "_cancelled",
         "_gone",
         "_max_body_bytes",
+        "_patience_s",
         "_read",
         "_receive",
         "_send",
         "_started",
         "_timer",
+        "_waited_s",
         "_waiting",
         "_watcher",
         "fields",
@@ -68,7 +69,7 @@ class Visit:
         self._send = send
         self._max_body_bytes = self._body_left = 0
         self._read = self._started = self._cancelled = self._gone = self._waiting = False
-        self._body_ticks = 0
+        self._waited_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
 
@@ -81,13 +82,13 @@ class Visit:
     ) -> None:
         """Let `app` answer. When its caller leaves or `cancel` is called, it is cancelled."""
         self._max_body_bytes = self._body_left = max_body_bytes
-        self._body_ticks = round(body_patience.total_seconds() / WATCH_AFTER_S)
+        self._patience_s = body_patience.total_seconds()
         self.task = asyncio.current_task()
         self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._watch_if_read)
         try:
             await app(scope, self.receive, self.send)
         except asyncio.CancelledError:
-            too_slow = self._waiting and self._body_ticks <= 0
+            too_slow = self._waiting and self._waited_s >= self._patience_s
             if self.task is None or not (self._cancelled or self._gone or too_slow):
                 raise
             self.task.uncancel()
@@ -181,8 +182,9 @@ class Visit:
         if self._read or self._max_body_bytes == 0:
             self._watch()
             return
-        self._body_ticks -= self._waiting
-        if self._body_ticks <= 0 and self.task is not None:
+        if self._waiting:
+            self._waited_s += WATCH_AFTER_S
+        if self._waited_s >= self._patience_s and self.task is not None:
             self.task.cancel()
         else:
             loop = asyncio.get_running_loop()
