@@ -91,13 +91,13 @@ def application(
         decisions,
         mcp,
         servers,
-        tools,
         deploys,
         database,
         mesh,
         workers,
     )
-    api = Router("/api/v1", route_handlers=[noun.ROUTES for noun in nouns])
+    routes = [*(noun.ROUTES for noun in nouns), tools.routes(container.get(McpService))]
+    api = Router("/api/v1", route_handlers=routes)
     provided = {name: container.get_abstract(kind) for name, kind in SERVICES.items()}
     return Application(
         [*system.ROUTES, api],
@@ -124,4 +124,4 @@ def _constant(value: object) -> Provide:
     def provide() -> Any:
         return value
 
-    return Provide(provide, sync_to_thread=False)
+    return Provide(provide, use_cache=True, sync_to_thread=False)
