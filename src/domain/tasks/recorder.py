@@ -147,7 +147,8 @@ class Recorder:
     async def close(self) -> None:
         """Stop writing on its own; what is pending stays for `finish`."""
         if self._flusher is not None:
-            self._flusher.cancel()
+            async with self._turns:  # a write that is cut off may be done, and would be done again
+                self._flusher.cancel()
             await asyncio.wait({self._flusher})
 
     def _flush_soon(self) -> None:
