@@ -139,6 +139,8 @@ class Visit:
         """Pass a part of the answer on; its head gets what every answer carries."""
         if message["type"] == "http.response.start":
             self._started = True
+            if self._max_body_bytes and not self._read:
+                await self._read_on()
             message["headers"] = [
                 *message["headers"],
                 *self.fields,
@@ -161,6 +163,11 @@ class Visit:
         headers.append((b"content-length", b"%d" % len(body)))
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _read_on(self) -> None:
+        """An answer that does not wait for the body: what is left of it would spoil the next."""
+        self._read = True
+        await self.discard()
 
     async def discard(self) -> None:
         """Read on for a while: a client that is still sending would not see the answer."""
