@@ -108,20 +108,21 @@ def test_a_task_that_kills_its_workers_fails_and_takes_no_other_along(cluster: C
 @everywhere
 def test_a_worker_told_to_end_under_load_ends_in_time_and_loses_nothing(cluster: Cluster) -> None:
     victim, other = cluster.working(2)
-    long = [Job(name=name, seconds=6) for name in ("00", "04")]
-    short = [
-        Job(name=f"{n:02}", seconds=0.3, idempotent=False) for n in range(48) if n not in {0, 4}
-    ]
+    long = [Job(name=f"{n:02}", seconds=6) for n in range(2)]
+    short = [Job(name=f"{n:02}", seconds=0.3, idempotent=False) for n in range(2, 48)]
     cluster.submit(*sorted([*long, *short], key=lambda job: job.name))
     eventually(lambda: cluster.begun(*names(short[:20])))
-    handed_back = cluster.held_by("work-1") & set(names(long))
-    assert len(handed_back) == 1
+    # Whoever came first may have taken both: its others end while the rest are still to be had.
+    if not cluster.held_by("work-1") & set(names(long)):
+        victim, other = other, victim
+    handed_back = cluster.held_by(victim.node) & set(names(long))
+    assert handed_back
 
     told = time.monotonic()
     assert victim.end() == 0
     print(f"ended {time.monotonic() - told:.1f} s after SIGTERM")
     assert time.monotonic() - told < DRAIN_S + 2
-    assert "and handed back 1." in victim.log
+    assert f"and handed back {len(handed_back)}." in victim.log
     found = cluster.settled()
     assert {task.status for task in found.values()} == {TaskStatus.SUCCEEDED}
     assert cluster.crew.times() == {name: 1 + (name in handed_back) for name in found}
