@@ -128,6 +128,10 @@ class Fleet:
                 elif entry.tools is not None and self._trusts[name].learned(entry.tools):
                     self.catalogue.put(name, self._trusts[name].offered)
 
+    def known(self, name: str) -> Group | None:
+        """A server that is known here."""
+        return self._groups.get(ServerName(name))
+
     async def find(self, name: str) -> Group:
         """A server by its name, also one that another process has just added.
 
@@ -248,7 +252,7 @@ class Fleet:
 
     def group(self, name: str) -> Group:
         """A server that is known here. Raises ServerNotFound."""
-        group = self._groups.get(ServerName(name))
+        group = self.known(name)
         if group is None:
             raise ServerNotFound(f"There is no server {name!r}.", server=name)
         return group

@@ -252,7 +252,7 @@ class McpService:
         progress: ProgressSink | None,
     ) -> msgspec.Raw:
         caller.require(Scope.TOOLS)
-        group = await self._fleet.find(server)
+        group = self._fleet.known(server) or await self._fleet.find(server)
         entry = self._fleet.catalogue.get(ServerName(server), tool)
         params = {"name": tool, "arguments": arguments}
         listed = entry is not None and group.spec.on_change is not OnChange.QUARANTINE

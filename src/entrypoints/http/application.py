@@ -96,7 +96,8 @@ def application(
         mesh,
         workers,
     )
-    routes = [*(noun.ROUTES for noun in nouns), tools.routes(container.get(McpService))]
+    limits = RouteLimits(container.get_abstract(RateLimits), per_minute)
+    routes = [*(noun.ROUTES for noun in nouns), tools.routes(container.get(McpService), limits)]
     api = Router("/api/v1", route_handlers=routes)
     provided = {name: container.get_abstract(kind) for name, kind in SERVICES.items()}
     return Application(
@@ -115,7 +116,7 @@ def application(
             use_handler_docstrings=True,
         ),
         logging_config=None,
-        state=State({"limits": RouteLimits(container.get_abstract(RateLimits), per_minute)}),
+        state=State({"limits": limits}),
         debug=False,
     )
 

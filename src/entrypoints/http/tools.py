@@ -13,10 +13,10 @@ from litestar.types import Receive, Scope, Send
 
 from domain.model.tools import Tool, ToolResult
 from domain.orchestration.service import McpService
-from entrypoints.http.limits import Quota, counted_caller
+from entrypoints.http.limits import Quota, RouteLimits
 from entrypoints.http.pages import cut
 from entrypoints.http.problems import BodyInvalid
-from entrypoints.http.requests import Cursor, Limit, Service, decoded, may_read
+from entrypoints.http.requests import Cursor, Limit, Service, caller_of, decoded, may_read
 
 LONGEST_CALL_S = 3600
 Timeout = Annotated[
@@ -24,6 +24,7 @@ Timeout = Annotated[
     QueryParameter(gt=0, le=LONGEST_CALL_S, description="Seconds until the call is given up."),
 ]
 JSON = "application/json"
+ARGUMENTS: Any = dict[str, Any]
 
 
 class ToolAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -115,8 +116,9 @@ async def list_tools(
     )
 
 
-def _call_route(mcp: McpService) -> HTTPRouteHandler:
-    """Its service is given to it here: to have one injected costs a twentieth of a call."""
+def _call_route(mcp: McpService, limits: RouteLimits) -> HTTPRouteHandler:
+    """What it needs is given to it here: to have it injected costs a twentieth of a call."""
+    rate = limits.rate_of(Quota.TOOL_CALLS)
 
     @post(
         "/servers/{server:str}/tools/{tool:str}",
@@ -133,14 +135,15 @@ def _call_route(mcp: McpService) -> HTTPRouteHandler:
         timeout_s: Timeout = 60,
     ) -> ReadyAnswer:
         """Call a tool once; the body is its arguments, an object."""
-        caller = await counted_caller(request.scope, Quota.TOOL_CALLS)
+        if rate is not None:
+            await limits.count(request.scope, Quota.TOOL_CALLS, rate)
         body = await _body_of(request.receive)
         try:
             result = await mcp.call_tool(
-                caller,
+                caller_of(request.scope),
                 server,
                 tool,
-                decoded(body, dict[str, Any]) if body else {},
+                decoded(body, ARGUMENTS) if body else {},
                 timeout=timedelta(seconds=timeout_s),
             )
         except RecursionError as error:
@@ -163,6 +166,6 @@ def encoded(result: ToolResult) -> bytes:
     )
 
 
-def routes(mcp: McpService) -> Router:
+def routes(mcp: McpService, limits: RouteLimits) -> Router:
     """The routes of tools."""
-    return Router("/mcp", route_handlers=[list_tools, _call_route(mcp)], tags=["tools"])
+    return Router("/mcp", route_handlers=[list_tools, _call_route(mcp, limits)], tags=["tools"])
