@@ -83,11 +83,14 @@ def simulate(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Ratios within one run: beside the bare session and mcpo, or `-- --against REVISION`."""
-    _install(session, "tests")
-    session.run("python", "-m", "tests.bench", *session.posargs)
+    """Ratios within one run, beside other systems, or `-- --against REVISION`; `-- tasks` alone."""
+    _install(session, "tests", "services")
+    if session.posargs != ["tasks"]:
+        session.run("python", "-m", "tests.bench", *session.posargs)
     if not session.posargs and not _engine_lacks():
         session.run("python", "-m", "tests.bench.containers")
+    if session.posargs in ([], ["tasks"]):
+        session.run("python", "-m", "tests.bench.durable")
 
 
 @nox.session

@@ -126,10 +126,13 @@ def postgres_url() -> Iterator[str]:
 
 
 @contextmanager
-def new_database(server: str) -> Iterator[str]:
-    """The URL of an empty database on the server; dropped at the end, with who is still on it."""
+def new_database(server: str, template: str = "template1") -> Iterator[str]:
+    """The URL of a new database on the server; dropped at the end, with who is still on it.
+
+    It is empty, or a copy of the database `template`, on which nobody may be.
+    """
     name = f"sutazai_test_{secrets.token_hex(4)}"
-    _run(server, f"CREATE DATABASE {name}")
+    _run(server, f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         url = make_url(server).set(drivername="postgresql+asyncpg", database=name)
         yield url.render_as_string(hide_password=False)
