@@ -12,6 +12,7 @@ from domain.orchestration.known import KNOWN
 from tests.system.conftest import Make
 from tests.system.running import System, eventually
 
+ECHO_SERVER = Path(__file__).parents[1] / "fixtures" / "mcp_servers" / "echo.py"
 ECHO = "/api/v1/mcp/servers/sutazai/tools/echo"
 
 
@@ -82,6 +83,15 @@ def test_an_agent_uses_a_tool_in_a_chat_that_outlives_a_restart(system: System) 
         "tool",
         "assistant",
     ]
+
+
+def test_a_chat_right_after_a_server_was_added_may_use_its_tools(system: System) -> None:
+    late = {"command": "/bin/sh", "args": ["-c", f"sleep 1; exec {sys.executable} {ECHO_SERVER}"]}
+    system.post("/api/v1/mcp/servers", late | {"name": "late"}, status=201)
+    answer = system.post("/api/v1/chat", {"message": '/tool late__echo {"text": "in time"}'})
+    (call,) = answer["tool_calls"]
+    assert (call["server"], call["is_error"]) == ("late", False)
+    assert "in time" in answer["response"]
 
 
 def test_servers_of_a_file_are_listed_and_one_bad_entry_disturbs_nothing(make: Make) -> None:

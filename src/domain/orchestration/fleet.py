@@ -270,6 +270,11 @@ class Fleet:
         """How many calls wait because their server has enough of them."""
         return sum(group.waiting for group in self._groups.values())
 
+    async def first_lists(self, deadline: float) -> None:
+        """Wait until `deadline` (monotonic) for those that start and never listed a tool."""
+        new = [group for name, group in self._groups.items() if not self.catalogue.of(name)]
+        await asyncio.gather(*(group.come_up(deadline) for group in new))
+
     def tools(self, server: str | None = None) -> tuple[Tool, ...]:
         """Tools on offer by full name, of all servers or of one. Raises ServerNotFound."""
         if server is None:

@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
 
+from domain.errors import Failure
 from domain.model.callers import Caller
-from domain.model.servers import BROKEN, ServerRecord, ServerSpec
+from domain.model.servers import BROKEN, ServerRecord, ServerSpec, ServerState
 from domain.orchestration import supervision
 from domain.orchestration.joint import joined
 from domain.orchestration.life import Listed, Parts
@@ -69,6 +71,13 @@ class Group(ABC):
         return tuple(
             f"{runner.label}: {line}" for runner in self._runners() for line in runner.log_tail()
         )
+
+    async def come_up(self, deadline: float) -> None:
+        """Return once a start under way has ended, well or not; at `deadline` (monotonic)."""
+        starting = [run for run in self._runners() if run.state is ServerState.STARTING]
+        if starting:
+            with suppress(Failure):
+                await starting[0].serving(deadline)
 
     @abstractmethod
     async def carry_out(self, caller: Caller, deadline: float, work: Work[T]) -> T:

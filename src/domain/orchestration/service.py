@@ -103,6 +103,11 @@ class McpService:
         """Tools on offer by full name, of all servers or of one. Raises ServerNotFound."""
         return self._fleet.tools(server)
 
+    async def tools_soon(self, within: timedelta) -> tuple[Tool, ...]:
+        """As `tools`, once servers in their first start have listed theirs or `within` is over."""
+        await self._fleet.first_lists(self._clock.monotonic() + within.total_seconds())
+        return self.tools()
+
     def known_tools(self, server: str) -> tuple[Tool, ...]:
         """The tools last listed by a server, on offer or not; empty for an unknown one."""
         return self._fleet.catalogue.of(ServerName(server))

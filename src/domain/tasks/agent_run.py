@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -52,7 +53,8 @@ from domain.turn import (
 
 MOST_SHOWN = 60_000
 # Characters of one tool's answer that a model is shown: some 15,000 tokens.
-
+FIRST_LISTS = timedelta(seconds=3)
+# Who has just added a server means its tools to be used; one that hangs must not hold up a turn.
 CALL_KEYS = ("server", "tool", "arguments", "is_error", "result")
 # What an answer tells of each call that it rests on.
 
@@ -157,7 +159,7 @@ class _Turn:
             raise TurnTooLong(f"The turn was ended after {longest.total_seconds():g} s.") from error
 
     async def _run(self, history: tuple[Message, ...]) -> None:
-        tools = offers(self._agent, self._mcp.tools())
+        tools = offers(self._agent, await self._mcp.tools_soon(FIRST_LISTS))
         turn = run_turn(self._agent, self._model, tools, (*history, *self._messages), self._call)
         async with aclosing(turn) as events:
             async for event in events:
