@@ -10,7 +10,7 @@ import msgspec
 
 from domain.model.servers import Command, Remote, ServerName
 from entrypoints.mcp_config import LONGEST_NAME, ConfigRefused
-from entrypoints.settings.values import MASK
+from entrypoints.settings.secret import MASK
 
 SPECIFIC = re.compile(r"(?!.*(?:^|\.)[xX](?:\.|$))\d[0-9A-Za-z.+!-]*")
 # The format forbids ranges and `latest`.

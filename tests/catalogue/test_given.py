@@ -14,7 +14,8 @@ from domain.orchestration import supervision
 from domain.orchestration.known import KNOWN
 from entrypoints.banner import banner
 from entrypoints.given import given_servers
-from entrypoints.settings.values import SecretUrl, Settings
+from entrypoints.settings.secret import SecretUrl
+from entrypoints.settings.values import Settings
 
 TOKEN = "GITHUB_PERSONAL_ACCESS_TOKEN"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

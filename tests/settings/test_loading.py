@@ -9,8 +9,9 @@ import pytest
 from entrypoints.settings.listing import example, listed
 from entrypoints.settings.loading import Source, load, load_in_force
 from entrypoints.settings.names import VARIABLES, place_of
+from entrypoints.settings.secret import Secret, SecretUrl
 from entrypoints.settings.sources import SettingsRefused
-from entrypoints.settings.values import LogLevel, Secret, SecretUrl
+from entrypoints.settings.values import LogLevel
 
 HOME = {"HOME": "/home/ada"}
 ROOT = Path(__file__).parents[2]

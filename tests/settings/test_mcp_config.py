@@ -11,7 +11,8 @@ from domain.model.servers import Balance, Command, Limits, Origin, Remote, Sessi
 from domain.orchestration.known import BY_NAME
 from entrypoints.given import given_servers
 from entrypoints.mcp_config import ConfigRefused, McpConfig, read_config
-from entrypoints.settings.values import SecretUrl, Settings
+from entrypoints.settings.secret import SecretUrl
+from entrypoints.settings.values import Settings
 
 ENVIRON = {"TOKEN": "t0ken", "EMPTY": ""}
 

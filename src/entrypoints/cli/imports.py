@@ -14,7 +14,7 @@ from entrypoints.cli.client import Client
 from entrypoints.cli.context import DONE, FAILED, Context, WrongUsage
 from entrypoints.mcp_config import EntryProblem, read_config
 from entrypoints.server_json import Undescribed, is_server_json, read_server_json
-from entrypoints.settings.values import MASK, SecretUrl
+from entrypoints.settings.secret import MASK, SecretUrl
 
 SERVERS = "/api/v1/mcp/servers"
 SECRET_NAME = re.compile(r"key|token|secret|passw|auth|credential", re.IGNORECASE)

@@ -68,6 +68,22 @@ SERVICES: Mapping[str, type] = MappingProxyType(
 # What routes ask for by name, and what the wiring registered it as.
 
 
+NOUNS = (
+    agents,
+    chat,
+    tasks,
+    schedules,
+    decisions,
+    mcp,
+    servers,
+    deploys,
+    database,
+    mesh,
+    workers,
+)
+# Each file of routes; those of tools are made with what they need.
+
+
 class Application(Litestar):
     """Litestar with msgspec alone: it imports pydantic wherever that happens to be installed."""
 
@@ -83,21 +99,8 @@ def application(
 
     Each caller may send at most so many requests of a quota; no number and 0 are no limit.
     """
-    nouns = (
-        agents,
-        chat,
-        tasks,
-        schedules,
-        decisions,
-        mcp,
-        servers,
-        deploys,
-        database,
-        mesh,
-        workers,
-    )
     limits = RouteLimits(container.get_abstract(RateLimits), per_minute)
-    routes = [*(noun.ROUTES for noun in nouns), tools.routes(container.get(McpService), limits)]
+    routes = [*(noun.ROUTES for noun in NOUNS), tools.routes(container.get(McpService), limits)]
     api = Router("/api/v1", route_handlers=routes)
     provided = {name: container.get_abstract(kind) for name, kind in SERVICES.items()}
     return Application(

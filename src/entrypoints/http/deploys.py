@@ -21,7 +21,8 @@ from domain.orchestration.known import BY_NAME
 from domain.orchestration.service import McpService
 from entrypoints.http.keys import ONCE, Key
 from entrypoints.http.requests import Id, Service, caller_of
-from entrypoints.http.servers import Environment, ServerAnswer, Text, Texts, described
+from entrypoints.http.server_answers import ServerAnswer, described
+from entrypoints.http.servers import Environment, Text, Texts
 from entrypoints.http.streams import MEDIA_TYPE, FrameStream, log_frames
 from entrypoints.known_entry import KnownServerRefused
 from entrypoints.server_options import ServerOptions

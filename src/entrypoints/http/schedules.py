@@ -15,7 +15,7 @@ from domain.schedules import AddSchedule, ScheduleChange, ScheduleService
 from entrypoints.http.keys import ONCE, Key
 from entrypoints.http.problems import BodyInvalid
 from entrypoints.http.requests import Cursor, Id, Limit, Service, caller_of, decoded
-from entrypoints.http.tasks import AgentWork, Deadline, MaxAttempts, Priority, ToolWork
+from entrypoints.http.task_bodies import AgentWork, Deadline, MaxAttempts, Priority, ToolWork
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Cron = Annotated[

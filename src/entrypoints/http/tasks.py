@@ -1,7 +1,7 @@
 """Tasks over HTTP."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -9,125 +9,30 @@ from litestar import Router, get, post
 from litestar.params import FromQuery, HeaderParameter, JSONBody
 from litestar.types import Scope
 
-from domain.model.agents import AgentId
 from domain.model.conversations import ConversationId
 from domain.model.pages import PageQuery
-from domain.model.retries import RetryPolicy
 from domain.model.tasks import (
-    AgentPayload,
     EventKind,
     OnIndeterminate,
-    Payload,
     Task,
     TaskError,
     TaskId,
     TaskProgress,
     TaskStatus,
     TaskType,
-    ToolPayload,
 )
 from domain.ports.system import Clock
 from domain.ports.tasks import TaskQuery
-from domain.tasks.service import SubmitTask, TaskService
+from domain.tasks.service import TaskService
 from entrypoints.http.keys import ONCE, Key
 from entrypoints.http.limits import Quota, counted_caller
 from entrypoints.http.problems import ParameterInvalid
 from entrypoints.http.requests import Cursor, Id, Limit, Query, Service, caller_of
 from entrypoints.http.streams import EVENTS, MEDIA_TYPE, EventStream
+from entrypoints.http.task_bodies import AgentTaskBody, RetryGiven, ToolTaskBody
 
-DAY_S, YEAR_S = 86400, 366 * 86400
 MOST_DIGITS = 18
 # An event's id fits 64 bits.
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000_000)]
-Short = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-Priority = Annotated[int, msgspec.Meta(ge=-1000, le=1000)]
-Deadline = Annotated[float, msgspec.Meta(gt=0, le=YEAR_S)]
-MaxAttempts = Annotated[int, msgspec.Meta(ge=1, le=20)]
-
-
-class ToolWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One tool call; `idempotent` true allows a repeat after a worker died in mid-call."""
-
-    server: Short
-    tool: Short
-    arguments: dict[str, Any] = {}
-    idempotent: bool | None = None
-
-    def payload(self) -> Payload:
-        """The same in the domain's words."""
-        return ToolPayload(
-            server=self.server,
-            tool=self.tool,
-            arguments=self.arguments,
-            idempotent=self.idempotent,
-        )
-
-
-class AgentWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One turn of an agent."""
-
-    agent: Short
-    message: Text
-    conversation_id: Short | None = None
-    model: Short | None = None
-
-    def payload(self) -> Payload:
-        """The same in the domain's words."""
-        conversation = self.conversation_id
-        return AgentPayload(
-            agent=AgentId(self.agent),
-            message=self.message,
-            conversation_id=None if conversation is None else ConversationId(conversation),
-            model=self.model,
-        )
-
-
-class RetryGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long to rest between attempts: the first time, then `factor` times as long each."""
-
-    first_delay_s: Annotated[float, msgspec.Meta(ge=0, le=DAY_S)] = 1.0
-    factor: Annotated[float, msgspec.Meta(ge=1, le=100)] = 2.0
-    longest_delay_s: Annotated[float, msgspec.Meta(ge=0, le=DAY_S)] = 60.0
-
-    def policy(self) -> RetryPolicy:
-        """The same in the domain's words."""
-        return RetryPolicy(
-            first_delay=timedelta(seconds=self.first_delay_s),
-            factor=self.factor,
-            longest_delay=timedelta(seconds=self.longest_delay_s),
-        )
-
-
-class _TaskBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    priority: Priority = 0
-    run_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    deadline_s: Deadline | None = None
-    max_attempts: MaxAttempts = 3
-    retry: RetryGiven = RetryGiven()
-    on_indeterminate: OnIndeterminate = OnIndeterminate.FAIL
-
-    def submit(self, payload: Payload, now: datetime) -> SubmitTask:
-        return SubmitTask(
-            payload=payload,
-            priority=self.priority,
-            delay=max(timedelta(), (self.run_at or now) - now),
-            deadline=None if self.deadline_s is None else timedelta(seconds=self.deadline_s),
-            max_attempts=self.max_attempts,
-            retry=self.retry.policy(),
-            on_indeterminate=self.on_indeterminate,
-        )
-
-
-class ToolTaskBody(_TaskBody, frozen=True, kw_only=True, tag="tool", tag_field="task_type"):
-    """A tool call to be done. Higher priority first; the deadline counts from now."""
-
-    payload: ToolWork
-
-
-class AgentTaskBody(_TaskBody, frozen=True, kw_only=True, tag="agent", tag_field="task_type"):
-    """An agent's turn to be done. Higher priority first; the deadline counts from now."""
-
-    payload: AgentWork
 
 
 class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

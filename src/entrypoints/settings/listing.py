@@ -8,7 +8,7 @@ import msgspec
 
 from entrypoints.settings.loading import InForce, Source
 from entrypoints.settings.names import FILE_SUFFIX, VARIABLES, Variable, name_of
-from entrypoints.settings.values import Secret
+from entrypoints.settings.secret import Secret
 
 WIDTH = 98
 # With "# " before it a line stays within the 100 columns of this code base.

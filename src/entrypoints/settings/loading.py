@@ -18,8 +18,9 @@ from entrypoints.settings.names import (
     place_of,
 )
 from entrypoints.settings.parsing import default_data_dir, is_loopback, path_of, value_of
+from entrypoints.settings.secret import SecretUrl
 from entrypoints.settings.sources import SettingsRefused, read_env_file, read_secret_file
-from entrypoints.settings.values import EngineSettings, ModelSettings, SecretUrl, Settings
+from entrypoints.settings.values import EngineSettings, ModelSettings, Settings
 
 DATABASE_FILE = "sutazai.db"
 ENV_FILE = ".env"

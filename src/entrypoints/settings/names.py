@@ -8,7 +8,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from entrypoints.settings.values import Secret, Settings
+from entrypoints.settings.secret import Secret
+from entrypoints.settings.values import Settings
 
 PREFIX = "SUTAZAI_"
 TEST_PREFIX = "SUTAZAI_TEST_"

@@ -8,7 +8,7 @@ from typing import Any, get_origin
 import msgspec
 
 from entrypoints.settings.names import Variable
-from entrypoints.settings.values import Secret, SecretUrl
+from entrypoints.settings.secret import Secret, SecretUrl
 
 ASYNC_DRIVERS = {
     "postgres": "postgresql+asyncpg",

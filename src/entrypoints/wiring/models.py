@@ -7,7 +7,8 @@ from domain.agents import Models
 from domain.model_guard import GuardedModel
 from domain.ports.models import LanguageModel
 from domain.ports.system import Clock
-from entrypoints.settings.values import Secret, Settings
+from entrypoints.settings.secret import Secret
+from entrypoints.settings.values import Settings
 
 
 def models_of(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Models:
