@@ -19,7 +19,7 @@ from domain.model.tools import (
     PeerRefused,
     ToolNotFound,
 )
-from domain.orchestration.service import MethodNotAllowed
+from domain.orchestration.forwarding import MethodNotAllowed
 from tests.domain.toys import ECHO, SOON, Toy, World, spec, until, world
 
 pytestmark = pytest.mark.anyio

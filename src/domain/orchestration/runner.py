@@ -282,13 +282,8 @@ class Runner:
             self._settled.clear()
         else:
             self._settled.set()
-        logger.info(
-            "%s: %s -> %s%s",
-            self._title,
-            before.state.value,
-            record.state.value,
-            f": {record.reason}" if record.reason else "",
-        )
+        why = f": {record.reason}" if record.reason else ""
+        logger.info("%s: %s -> %s%s", self._title, before.state.value, record.state.value, why)
         if self._told is not None:
             self._told()
 

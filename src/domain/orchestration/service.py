@@ -27,19 +27,13 @@ from domain.model.tools import (
 )
 from domain.orchestration.catalogue import Entry
 from domain.orchestration.fleet import Fleet
+from domain.orchestration.forwarding import require_forwarded
 from domain.orchestration.group import Group, Member
 from domain.orchestration.results import tool_result
 from domain.orchestration.routing import Router
 from domain.orchestration.runner import Runner
 from domain.ports.mcp import ProgressSink, Traffic
 from domain.ports.system import Clock
-
-_FORWARDED = ("tools/", "resources/", "prompts/")
-_NOT_FORWARDED = frozenset({"resources/subscribe", "resources/unsubscribe"})
-
-
-class MethodNotAllowed(Invalid):
-    """The method is not one that callers may send to a server."""
 
 
 class McpService:
@@ -229,11 +223,7 @@ class McpService:
             if not isinstance(tool, str) or not isinstance(arguments, dict):
                 raise Invalid("tools/call needs a name and an arguments object in params.")
             return await self._call(caller, server, tool, arguments, deadline, None)
-        allowed = method.startswith(_FORWARDED) or method in {"completion/complete", "ping"}
-        if not allowed or method in _NOT_FORWARDED:
-            raise MethodNotAllowed(f"The method {method!r} cannot be sent to a server.")
-        if not isinstance(params.get("_meta", {}), dict):
-            raise Invalid("_meta in params must be an object.")
+        require_forwarded(method, params)
         caller.require(Scope.TOOLS)
 
         async def ask(runner: Runner) -> msgspec.Raw:
