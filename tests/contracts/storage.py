@@ -24,7 +24,7 @@ from domain.model.tasks import (
 from domain.ports.storage import Transactions
 from domain.ports.tasks import NewTask
 
-LEASE = timedelta(milliseconds=50)
+LEASE = timedelta(milliseconds=150)
 LONG = timedelta(minutes=5)
 ME = CallerId("me")
 WORKER = WorkerId("worker-1")
