@@ -10,9 +10,9 @@ from sqlalchemy import event
 
 from adapters.sql import migrate
 from adapters.sql.engine import Database, open_database
-from domain.model.tasks import WorkerId, server_lane
-from domain.ports.tasks import NewTask
-from tests.contracts.storage import tool_task
+from domain.model.tasks import Hold, TaskId, WorkerId, server_lane
+from domain.ports.tasks import Entry, NewTask
+from tests.contracts.storage import DONE, tool_task
 from tests.real.postgres import new_database
 
 pytestmark = pytest.mark.anyio
@@ -72,6 +72,21 @@ async def test_a_claim_walks_the_line(url: str) -> None:
     assert "ix_tasks_running" in plan
     for other in ("uq_tasks_busy", "line_of", "SCAN tasks"):
         assert other not in plan
+
+
+async def test_ends_are_written_without_a_look_at_other_tasks(url: str) -> None:
+    database = await _filled(url)
+    async with database.transactions.begin() as transaction:
+        await transaction.queue.claim(WorkerId("w"), timedelta(minutes=1), 5)
+    seen = _explained(database)
+    entry = Entry(hold=Hold(task_id=TaskId("t0000"), attempt=1), events=(), outcome=DONE)
+    async with database.transactions.begin() as transaction:
+        await transaction.queue.write((entry,))
+    (update,) = [found for found in seen if "UPDATE tasks" in found[0]]
+    plan = await _plan(database, update)
+    await database.dispose()
+    for scan in ("SCAN tasks", "SCAN own", "Seq Scan on tasks", "Bitmap"):
+        assert scan not in plan
 
 
 async def test_a_claim_with_caps_walks_each_lane(url: str) -> None:
