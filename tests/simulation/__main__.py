@@ -10,7 +10,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
+from tests.simulation.climate import BIG, USUAL
 from tests.simulation.hunt import FAULTS, MOST_SEEDS, hunt, told
 from tests.simulation.world import Report, run
 
@@ -27,41 +29,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--digests", action="store_true", help="print one digest a seed, no more")
     parser.add_argument("--trace", action="store_true", help="print the trace of every run")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--big", action="store_true", help="100 nodes and 10,000 tasks a run")
     parser.add_argument("--faults", action="store_true", help="which seed finds which fault")
     given = parser.parse_args(arguments)
     seeds = range(given.start, given.start + given.seeds)
     if given.faults:
         return _hunt(given.jobs)
     if given.digests:
-        for report in _runs(seeds, given.jobs):
+        for report in _runs(seeds, given):
             print(report.seed, report.digest, flush=True)
         return 0
     failures, whole = 0, hashlib.sha256()
-    for report in _runs(seeds, given.jobs):
+    for report in _runs(seeds, given):
         whole.update(f"{report.seed} {report.digest}\n".encode())
         failures += bool(report.broken)
         if report.broken or given.trace:
-            tell(report)
+            tell(report, "--big " if given.big else "")
     print(f"{len(seeds)} runs, {failures} of them broke a rule; digest {whole.hexdigest()[:16]}")
     if given.once:
         return int(failures > 0)
     return int(failures > 0) | _again(given, whole.hexdigest())
 
 
-def tell(report: Report) -> None:
+def tell(report: Report, options: str = "") -> None:
     """The trace, what was broken, and how to see it again."""
     print("\n".join(report.trace))
     for rule in report.broken:
         print(f"seed {report.seed}: {rule}")
-    print(f"replay: nox -s simulate -- --once --trace --seeds 1 --start {report.seed}\n")
+    print(f"replay: nox -s simulate -- {options}--once --trace --seeds 1 --start {report.seed}\n")
 
 
-def _runs(seeds: range, jobs: int) -> Iterator[Report]:
-    if jobs <= 1:
-        yield from map(run, seeds)
+def _runs(seeds: range, given: argparse.Namespace) -> Iterator[Report]:
+    one = partial(run, size=BIG if given.big else USUAL)
+    if given.jobs <= 1:
+        yield from map(one, seeds)
         return
-    with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(run, seeds, chunksize=CHUNK)
+    with ProcessPoolExecutor(given.jobs) as pool:
+        yield from pool.map(one, seeds, chunksize=1 if given.big else CHUNK)
 
 
 def _hunt(jobs: int) -> int:
@@ -84,6 +88,7 @@ def _again(given: argparse.Namespace, digest: str) -> int:
     """The same runs in a process whose sets of strings have another order."""
     other = "1" if os.environ.get("PYTHONHASHSEED") == "2" else "2"
     seeds = [f"--seeds={given.seeds}", f"--start={given.start}", f"--jobs={given.jobs}"]
+    seeds += ["--big"] * given.big
     told = subprocess.run(
         [sys.executable, "-m", "tests.simulation", "--digests", *seeds],
         env={**os.environ, "PYTHONHASHSEED": other},

@@ -23,6 +23,21 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
 
 USUAL = Size()
+BIG = Size(
+    nodes=100,
+    tasks=10_000,
+    chats=100,
+    cancels=200,
+    calls=100,
+    crashes=10,
+    freezes=10,
+    drains=5,
+    outages=4,
+    server_troubles=10,
+    trouble_s=100.0,
+    settle_s=600.0,
+)
+# As many crashes as a tenth of the nodes, and as many freezes.
 
 
 class Climate(msgspec.Struct, frozen=True, kw_only=True):

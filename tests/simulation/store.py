@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from random import Random
+from typing import Any
 
 from adapters.inmemory.queue import MemoryQueue
 from adapters.inmemory.state import Rows, State
@@ -15,6 +16,37 @@ from tests.simulation.journal import Journal
 from tests.simulation.loop import Node, SimulatedLoop
 from tests.simulation.rows import RowRules
 from tests.simulation.troubles import Troubles
+
+
+class _Logged(dict[Any, Any]):
+    """A table that remembers what its rows were `before` the transaction, None for new ones.
+
+    A transaction here runs in one turn, so nobody sees it half done, and nothing need be copied.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: dict[Any, Any] = {}
+
+    def __setitem__(self, key: Any, row: Any) -> None:
+        self.before.setdefault(key, self.get(key))
+        super().__setitem__(key, row)
+
+    def __delitem__(self, key: Any) -> None:
+        self.before.setdefault(key, self.get(key))
+        super().__delitem__(key)
+
+    def pop(self, key: Any, default: Any = None) -> Any:
+        self.before.setdefault(key, self.get(key))
+        return super().pop(key, default)
+
+    def roll_back(self) -> None:
+        """Have the rows as they were."""
+        for key, row in self.before.items():
+            if row is None:
+                super().pop(key, None)
+            else:
+                super().__setitem__(key, row)
 
 
 class _SeenQueue(MemoryQueue):
@@ -62,22 +94,28 @@ class Rack:
         self._clock = clock
         self._journal = journal
         self._rules = rules
-        self.state = State()
+        self.state = State(**{name: _Logged() for name in State.__struct_fields__})
 
     @contextmanager
     def write(self) -> Iterator[MemoryTransaction]:
         """A transaction that commits at the end of the block."""
-        before, turn = self.state, self._loop.turns
-        state = before.copy()
-        transaction = _SeenTransaction(Rows(state=state, clock=self._clock))
-        yield transaction
+        turn = self._loop.turns
+        transaction = _SeenTransaction(Rows(state=self.state, clock=self._clock))
+        tables: list[_Logged] = [getattr(self.state, name) for name in State.__struct_fields__]
+        for table in tables:
+            table.before.clear()
+        try:
+            yield transaction
+        except BaseException:
+            for table in tables:
+                table.roll_back()
+            raise
         self._journal.require(turn == self._loop.turns, "a transaction waits for something else")
-        self.state = state
         for rule in transaction.queue.stale:
             self._journal.broke(rule)
-        for task_id, task in state.tasks.items():
-            old = before.tasks.get(task_id)
-            if task is not old:
+        for task_id, old in self.state.tasks.before.items():  # type: ignore[attr-defined]
+            task = self.state.tasks.get(task_id)
+            if task is not None and task is not old:
                 self._rules.changed(old, task, self._clock.now())
 
     def read(self) -> MemoryTransaction:

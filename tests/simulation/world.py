@@ -11,7 +11,6 @@ from random import Random
 import msgspec
 
 from domain.model.agents import Agent, AgentLimits
-from domain.model.tasks import FINISHED
 from tests.simulation import bounds, climate, invariants
 from tests.simulation.clients import AGENT, CALLERS, Clients
 from tests.simulation.climate import CALM, USUAL, Size
@@ -192,8 +191,9 @@ class World:
         deadline = self.loop.time() + self.size.settle_s
         while self.loop.time() < deadline:
             await asyncio.sleep(1)
-            open_tasks = [t for t in self.rack.state.tasks.values() if t.status not in FINISHED]
-            if not open_tasks and all(self._is_quiet(machine) for machine in self.machines):
+            if not self.rack.state.unfinished and all(
+                self._is_quiet(machine) for machine in self.machines
+            ):
                 self.journal.note("settled")
                 invariants.check_servers(self.journal, self.machines)
                 return

@@ -29,8 +29,8 @@ class MemoryDecisions:
 
     async def ask(self, hold: Hold, new: NewDecision) -> Decision:
         task = held(self._state, hold)
-        self._state.tasks[task.task_id] = msgspec.structs.replace(
-            task, status=TaskStatus.WAITING, worker=None, lease_until=None
+        self._state.keep_task(
+            msgspec.structs.replace(task, status=TaskStatus.WAITING, worker=None, lease_until=None)
         )
         decision = Decision(
             decision_id=new.decision_id,
@@ -83,7 +83,7 @@ class MemoryDecisions:
                 finished_at=now,
             )
         )
-        self._state.tasks[task.task_id] = own(changed)
+        self._state.keep_task(own(changed))
         return own(changed)
 
     def _keep(self, decision: Decision) -> Decision:

@@ -25,5 +25,5 @@ def put(state: State, task: Task, events: Iterable[NewEvent], at: datetime) -> T
     )
     state.events[task.task_id] = before + tuple(map(own, added))
     told = msgspec.structs.replace(task, last_seq=len(before) + len(added))
-    state.tasks[task.task_id] = told
+    state.keep_task(told)
     return told

@@ -13,7 +13,7 @@ def in_line(state: State) -> Iterator[Task]:
     """The queued tasks that have a turn, in no order."""
     return (
         task
-        for task in state.tasks.values()
+        for task in state.unfinished.values()
         if task.status is TaskStatus.QUEUED and task.turn is not None
     )
 
@@ -39,8 +39,8 @@ def line_up(state: State, now: datetime) -> None:
     """Let the tasks join whose time has come, in the order of their times."""
     late = [
         task
-        for task in state.tasks.values()
+        for task in state.unfinished.values()
         if task.status is TaskStatus.QUEUED and task.turn is None and task.run_at <= now
     ]
     for task in sorted(late, key=lambda task: (task.run_at, task.task_id)):
-        state.tasks[task.task_id] = joined(state, task)
+        state.keep_task(joined(state, task))

@@ -46,7 +46,7 @@ class MemoryQueue:
         line_up(self._state, now)
         due = [
             task
-            for task in self._state.tasks.values()
+            for task in self._state.unfinished.values()
             if only in {None, task.task_id} and _is_due(task, now)
         ]
         due.sort(key=place_of)
@@ -65,7 +65,9 @@ class MemoryQueue:
     def _with_room(self, due: Iterable[Task], caps: Mapping[Lane, int]) -> Iterator[Task]:
         """The tasks whose lanes can take one more, each counted as soon as it is given."""
         running = Counter(
-            task.lane for task in self._state.tasks.values() if task.status is TaskStatus.RUNNING
+            task.lane
+            for task in self._state.unfinished.values()
+            if task.status is TaskStatus.RUNNING
         )
         for task in due:
             if task.status is TaskStatus.QUEUED:
@@ -131,7 +133,7 @@ class MemoryQueue:
         now = self._clock.now()
         held = [
             task
-            for task in self._state.tasks.values()
+            for task in self._state.unfinished.values()
             if task.status is TaskStatus.RUNNING
             and task.worker == worker
             and not _is_due(task, now)
@@ -142,7 +144,7 @@ class MemoryQueue:
 
     def _change(self, task: Task, **changes: Any) -> Task:
         changed = own(msgspec.structs.replace(task, **changes))
-        self._state.tasks[task.task_id] = changed
+        self._state.keep_task(changed)
         return own(changed)
 
 

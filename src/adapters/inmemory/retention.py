@@ -25,7 +25,7 @@ class MemoryRetention:
 
     async def end_overdue(self, limit: int) -> tuple[Task, ...]:
         now = self._clock.now()
-        overdue = [task for task in self._state.tasks.values() if _is_overdue(task, now)]
+        overdue = [task for task in self._state.unfinished.values() if _is_overdue(task, now)]
         return tuple(self._end(task, now) for task in islice(overdue, limit))
 
     def _end(self, task: Task, now: datetime) -> Task:
@@ -38,7 +38,7 @@ class MemoryRetention:
             finished_at=now,
             lease_until=None,
         )
-        self._state.tasks[task.task_id] = ended
+        self._state.keep_task(ended)
         return own(ended)
 
     async def purge(self, older_than: timedelta, limit: int) -> int:

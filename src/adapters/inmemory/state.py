@@ -14,7 +14,7 @@ from domain.model.decisions import Decision, DecisionId
 from domain.model.keys import IdempotencyKey
 from domain.model.schedules import Schedule
 from domain.model.servers import ServerName, ServerSpec
-from domain.model.tasks import ScheduleId, Task, TaskEvent, TaskId, WorkerId
+from domain.model.tasks import FINISHED, ScheduleId, Task, TaskEvent, TaskId, WorkerId
 from domain.model.workers import WorkerRecord
 from domain.ports.system import Clock
 
@@ -35,7 +35,10 @@ class KeptKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows by their key. A committed state is never changed, only followed by another."""
+    """Rows by their key. A committed state is never changed, only followed by another.
+
+    `unfinished` holds those of `tasks` that have not ended, as an index: most look for these.
+    """
 
     agents: dict[AgentId, Agent] = msgspec.field(default_factory=dict)
     servers: dict[ServerName, ServerSpec] = msgspec.field(default_factory=dict)
@@ -45,10 +48,19 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     messages: dict[ConversationId, tuple[StoredMessage, ...]] = msgspec.field(default_factory=dict)
     workers: dict[WorkerId, WorkerRecord] = msgspec.field(default_factory=dict)
     tasks: dict[TaskId, Task] = msgspec.field(default_factory=dict)
+    unfinished: dict[TaskId, Task] = msgspec.field(default_factory=dict)
     events: dict[TaskId, tuple[TaskEvent, ...]] = msgspec.field(default_factory=dict)
     keys: dict[tuple[CallerId, IdempotencyKey], KeptKey] = msgspec.field(default_factory=dict)
     schedules: dict[ScheduleId, Schedule] = msgspec.field(default_factory=dict)
     decisions: dict[DecisionId, Decision] = msgspec.field(default_factory=dict)
+
+    def keep_task(self, task: Task) -> None:
+        """Put a task in the place of the one with its id."""
+        self.tasks[task.task_id] = task
+        if task.status in FINISHED:
+            self.unfinished.pop(task.task_id, None)
+        else:
+            self.unfinished[task.task_id] = task
 
     def copy(self) -> "State":
         """A state of its own to change."""

@@ -119,8 +119,7 @@ class MemoryTasks:
 
     def _require_idle_conversation(self, new: NewTask) -> None:
         if new.conversation_id is not None and any(
-            task.conversation_id == new.conversation_id and task.status not in FINISHED
-            for task in self._state.tasks.values()
+            task.conversation_id == new.conversation_id for task in self._state.unfinished.values()
         ):
             raise ConversationBusy(
                 f"A turn of the conversation {new.conversation_id!r} is still under way.",
@@ -137,7 +136,7 @@ class MemoryTasks:
             )
 
     def _keep(self, task: Task) -> Task:
-        self._state.tasks[task.task_id] = own(task)
+        self._state.keep_task(own(task))
         return own(task)
 
     def _found(self, task_id: TaskId) -> Task:

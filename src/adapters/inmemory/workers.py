@@ -14,7 +14,7 @@ class MemoryWorkers:
 
     def __init__(self, rows: Rows) -> None:
         self._workers = rows.state.workers
-        self._tasks = rows.state.tasks
+        self._tasks = rows.state.unfinished
         self._clock = rows.clock
 
     async def begin(self, sign: WorkerSign) -> None:

@@ -105,7 +105,7 @@ def _(right: Function) -> Function:
         pulse = await right(queue, worker, lease, holds)
         for hold in holds:
             if hold.task_id in before:
-                queue._state.tasks[hold.task_id] = before[hold.task_id]
+                queue._state.keep_task(before[hold.task_id])
         return pulse
 
     return heartbeat
