@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from datetime import timedelta
 from math import ceil
 
@@ -45,9 +46,21 @@ class Containers:
         """A container that does not run yet; its id."""
         user = recipe.user or image_user or NOBODY
         body = body_of(recipe, limits, self._labels.of(name), user=user, init=True)
-        created = await self._connection.ask(
-            "POST", "/containers/create", Created, body=body, timeout_s=LONG_S
-        )
+        called = f"sutazai-{name}-{secrets.token_hex(6)}"
+        try:
+            created = await self._connection.ask(
+                "POST",
+                "/containers/create",
+                Created,
+                query={"name": called},
+                body=body,
+                timeout_s=LONG_S,
+            )
+        except BaseException as failure:
+            if not isinstance(failure.__cause__, httpx.ConnectError | httpx.ConnectTimeout):
+                # It may have been made: its name is all that is known of it.
+                await asyncio.shield(self.remove(called))
+            raise
         return created.id
 
     async def attach(self, container_id: str) -> httpx.Response:
