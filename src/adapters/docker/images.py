@@ -44,8 +44,7 @@ class DockerImages:
             await self.pull(name)
             found = await self.find(name)
         digests = found.repo_digests or ()
-        repository = name.partition("@")[0].rpartition(":")[0] or name
-        own = [each for each in digests if each.partition("@")[0] in {repository, name}]
+        own = [each for each in digests if each.partition("@")[0] == _parts(name)[0]]
         return (own or digests or (found.id,))[0]
 
     async def build(self, blueprint: Blueprint, limits: Limits, longest: timedelta) -> str:
@@ -53,10 +52,12 @@ class DockerImages:
 
     async def pull(self, name: str) -> None:
         """Get an image from its registry. Raises ImageNotFound with the engine's own words."""
-        repository, colon, tag = name.rpartition(":")
-        if not colon or "/" in tag or "@" in name:
-            repository, tag = name, "" if "@" in name else "latest"
-        query = {"fromImage": repository} | ({"tag": tag} if tag else {})
+        repository, tag = _parts(name)
+        query = (
+            {"fromImage": name}
+            if "@" in name
+            else {"fromImage": repository, "tag": tag or "latest"}
+        )
         try:
             async with asyncio.timeout(PULL_S):
                 async with self._connection.stream("POST", "/images/create", query=query) as answer:
@@ -67,6 +68,13 @@ class DockerImages:
             raise ImageNotFound(_missing(name, f"no end within {PULL_S:g} s"), image=name) from None
         except Refusal as refusal:
             raise ImageNotFound(_missing(name, refusal.words), image=name) from refusal
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Repository and tag of a name; the colon of a registry's port is no tag's."""
+    place = name.partition("@")[0]
+    repository, colon, tag = place.rpartition(":")
+    return (repository, tag) if colon and "/" not in tag else (place, "")
 
 
 def _missing(name: str, why: str) -> str:
