@@ -74,6 +74,7 @@ def parser_of() -> argparse.ArgumentParser:
     _chat(commands)
     _tasks(commands.group("tasks", "durable work"))
     _schedules(commands.group("schedules", "work at the times of a cron expression"))
+    _decisions(commands.group("decisions", "calls of which nobody knows whether they were made"))
     checking = commands.add(
         "check", "read every endpoint and judge the answers", _ask("check", "check"), CLIENT
     )
@@ -179,6 +180,25 @@ def _schedules(schedules: Commands) -> None:
     tool.add_argument("words", nargs="+", metavar="WORD", help=CALL)
     agent.add_argument("agent")
     agent.add_argument("message")
+
+
+def _decisions(decisions: Commands) -> None:
+    listing = decisions.add(
+        "list", "list what waits for an answer", _ask("decisions", "list_decisions"), CLIENT
+    )
+    listing.add_argument("--all", action="store_true", help="also what is decided")
+    show = decisions.add("show", "show a question", _ask("decisions", "show"), CLIENT)
+    decide = decisions.add(
+        "decide", "say what becomes of the call", _ask("decisions", "decide"), CLIENT
+    )
+    for parser in (show, decide):
+        parser.add_argument("decision")
+    decide.add_argument("--text", help="with done: what the call answered")
+    decide.add_argument(
+        "word",
+        choices=("repeat", "done", "fail"),
+        help="make the call again, take it as made, or end the task",
+    )
 
 
 def _ask(module: str, function: str) -> Run:
