@@ -22,7 +22,7 @@ from domain.model.containers import (
 )
 from domain.model.keys import Once
 from domain.model.servers import ServerName, ServerNotFound, ServerRecord, ServerSpec, Usage
-from domain.orchestration.placement import MB, engine_named
+from domain.orchestration.placement import MB, chosen, engine_named
 from domain.orchestration.service import McpService
 from domain.ports.engines import ContainerEngine, EngineUnavailable
 
@@ -91,7 +91,15 @@ class ContainerService:
             pinned = await engine.images.build(blueprint, spec.limits, BUILD_TIME)
         else:
             pinned = await engine.images.resolve(recipe.image, pull=True)
-        recipe = msgspec.structs.replace(recipe, pinned=pinned, mounts=self._mounts(mounts))
+        # What has a digest any engine can get; an image known by its id is on this one alone.
+        everywhere = "@" in pinned
+        recipe = msgspec.structs.replace(
+            recipe,
+            pinned=pinned,
+            pull=everywhere,
+            engine=recipe.engine if everywhere else engine.name,
+            mounts=self._mounts(mounts),
+        )
         return await self._mcp.add(caller, msgspec.structs.replace(spec, recipe=recipe), once)
 
     async def remove(self, caller: Caller, name: ServerName) -> None:
@@ -145,13 +153,15 @@ class ContainerService:
         return tuple(self._rules.mounts[name] for name in names)
 
     async def _fitting(self, recipe: Container, spec: ServerSpec) -> ContainerEngine:
-        """An engine that answers and whose machine has what the limits allow."""
+        """Of those that answer and whose machine has what the limits allow, the one with room."""
         if not self._engines:
             raise EngineNotFound("No container engine is configured (SUTAZAI_DOCKER_HOST).")
         names = sorted(self._engines)
         if recipe.engine != ANY_ENGINE:
             names = [engine_named(self._engines, recipe.engine).name]
+        needed, processors = (spec.limits.memory_mb or 0) * MB, (spec.limits.cpu_percent or 0) / 100
         most, failure = 0, EngineUnavailable("None of the container engines answers.")
+        fitting: list[EngineStatus] = []
         for name in names:
             try:
                 status = await self._engines[name].status()
@@ -159,11 +169,10 @@ class ContainerService:
                 failure = error
                 continue
             most = max(most, status.memory_bytes)
-            processors = (spec.limits.cpu_percent or 0) / 100
-            if (spec.limits.memory_mb or 0) * MB <= status.memory_bytes and (
-                processors <= status.cpus
-            ):
-                return self._engines[name]
+            if needed <= status.memory_bytes and processors <= status.cpus:
+                fitting.append(status)
+        if fitting:
+            return self._engines[(chosen(fitting, needed) or fitting[0]).name]
         if not most:
             raise failure
         raise LimitsTooHigh(
