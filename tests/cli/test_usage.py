@@ -16,7 +16,11 @@ import pytest
 from tests.cli.conftest import Command
 
 SRC = Path(__file__).parents[2] / "src"
-START = "from entrypoints.cli.main import main; main()"
+START = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from entrypoints.cli.main import main; main()"
+)
+# A shell that runs the tests in its background has them, and all they start, ignore SIGINT.
 
 
 @contextmanager
