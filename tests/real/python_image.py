@@ -38,24 +38,24 @@ def python_tar() -> bytes:
             _add_tree(tar, ROOT / "src" / package, f"{HOME}/{package}".lstrip("/"), seen)
         msgspec_home = Path(msgspec.__file__).parent
         _add_tree(tar, msgspec_home, f"{HOME}/msgspec".lstrip("/"), seen)
-        _add_folders(tar, "tmp/x", seen, mode=0o1777)
+        add_folders(tar, "tmp/x", seen, mode=0o1777)
     return buffer.getvalue()
 
 
 def _interpreter() -> Iterator[Path]:
     yield INTERPRETER
     for name in ("stdlib", "platstdlib"):
-        for path in Path(sysconfig.get_path(name, vars=_BASE)).rglob("*"):
+        for path in Path(sysconfig.get_path(name, vars=BASE)).rglob("*"):
             if path.suffix != ".a" and path.is_file() and not LEFT_OUT & set(path.parts):
                 yield path
 
 
-_BASE = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+BASE = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
 
 
 def _linked() -> Iterator[Path]:
     """Shared libraries of the interpreter and its own extensions, as the loader finds them."""
-    home = Path(sysconfig.get_path("platstdlib", vars=_BASE))
+    home = Path(sysconfig.get_path("platstdlib", vars=BASE))
     objects = [INTERPRETER, *home.glob("lib-dynload/*.so")]
     objects += Path(msgspec.__file__).parent.glob("*.so")
     command = ["ldd", *map(str, objects)]
@@ -76,14 +76,14 @@ def _add(tar: tarfile.TarFile, path: Path, name: str, seen: set[str]) -> None:
     if name in seen:
         return
     seen.add(name)
-    _add_folders(tar, name, seen)
+    add_folders(tar, name, seen)
     info = tarfile.TarInfo(name)
     data = path.read_bytes()  # whatever a link points at
     info.size, info.mode = len(data), 0o755
     tar.addfile(info, io.BytesIO(data))
 
 
-def _add_folders(tar: tarfile.TarFile, name: str, seen: set[str], mode: int = 0o755) -> None:
+def add_folders(tar: tarfile.TarFile, name: str, seen: set[str], mode: int = 0o755) -> None:
     for parent in reversed(Path(name).parents):
         if str(parent) not in {".", *seen}:
             seen.add(str(parent))
