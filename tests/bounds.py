@@ -1,6 +1,7 @@
 """What a long run may use: read from the system, held against bounds, told as a table."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,8 +27,25 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
     """What one process holds, its descendants as a number only."""
 
     resident_mb: float
-    open_files: int
     processes: int
+    files: Counter[str]
+    """Its open files, by what they are open on."""
+
+    @property
+    def database_files(self) -> int:
+        """Those of the database, whose pool opens a connection when first it needs one more."""
+        return sum(count for name, count in self.files.items() if ".db" in name)
+
+    @property
+    def open_files(self) -> int:
+        """All others."""
+        return self.files.total() - self.database_files
+
+    def __str__(self) -> str:
+        return (
+            f"{self.resident_mb:.1f} MB, {self.open_files} open files and {self.database_files} "
+            f"of the database, {self.processes} processes"
+        )
 
 
 def footprint(pid: int) -> Footprint:
@@ -35,9 +53,20 @@ def footprint(pid: int) -> Footprint:
     pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
     return Footprint(
         resident_mb=pages * os.sysconf("SC_PAGE_SIZE") / 1e6,
-        open_files=len(os.listdir(f"/proc/{pid}/fd")),  # noqa: PTH208 - a number, not paths
         processes=len(descendants(pid)),
+        files=_open_files(pid),
     )
+
+
+def _open_files(pid: int) -> Counter[str]:
+    """By what they are open on."""
+    files: Counter[str] = Counter()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            files[str(entry.readlink())] += 1
+        except FileNotFoundError:
+            continue  # it was closed meanwhile
+    return files
 
 
 def spent_s(pid: int) -> float:

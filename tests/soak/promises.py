@@ -2,12 +2,15 @@
 
 import statistics
 
-from tests.bounds import Bound, footprint, spent_s
+from adapters.sql.sqlite import READERS
+from tests.bounds import Bound, Footprint, footprint, spent_s
 from tests.soak.crashes import Watch
 from tests.soak.load import Latencies, Load
 
 MOST_GROWTH_MB = 5.0
 MOST_SLOWDOWN = 2.0
+MOST_DATABASE_FILES = 2 * (1 + READERS) + 1
+# Each connection has the file and its log open, and all of them the log's index.
 MOST_WORK = 2.0
 # Of processor time: that of equal calls differs by a quarter with what else the machine does.
 
@@ -70,7 +73,13 @@ def bounds(quiet: Quiet, outcome: Outcome) -> list[Bound]:
             measured=abs(end.open_files - start.open_files),
             most=0,
             note=f"{start.open_files} -> {end.open_files}, "
-            f"most {max(seen.open_files for seen in watch.seen)}",
+            f"most {max(seen.open_files for seen in watch.seen)}{_changed(start, end)}",
+        ),
+        Bound(
+            what="open files of the database",
+            measured=end.database_files,
+            most=MOST_DATABASE_FILES,
+            note=f"{start.database_files} at the start",
         ),
         Bound(
             what="processes more or less than at the start",
@@ -87,6 +96,13 @@ def bounds(quiet: Quiet, outcome: Outcome) -> list[Bound]:
         ),
         slowdown(quiet, outcome.pairs),
     ]
+
+
+def _changed(start: Footprint, end: Footprint) -> str:
+    """What was opened and closed meanwhile, where the numbers differ."""
+    if start.open_files == end.open_files:
+        return ""
+    return f"; new {dict(end.files - start.files)}, gone {dict(start.files - end.files)}"
 
 
 def slowdown(quiet: Quiet, pairs: list[tuple[Latencies, Latencies]]) -> Bound:
