@@ -48,7 +48,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
     async def claim(
         self, limit: int = 1, *, worker: WorkerId = WORKER, lease: timedelta = LONG
     ) -> tuple[Task, ...]:
-        async with self.transactions.begin() as transaction:
+        async with self.transactions.single() as transaction:
             return await transaction.queue.claim(worker, lease, limit)
 
     async def claimed(self, task_id: str = "t1", **options: Any) -> Hold:

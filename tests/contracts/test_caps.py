@@ -28,7 +28,7 @@ async def _claim(
     worker: WorkerId = WORKER,
     only: str | None = None,
 ) -> tuple[Task, ...]:
-    async with store.transactions.begin() as transaction:
+    async with store.transactions.single() as transaction:
         return await transaction.queue.claim(
             worker, LONG, limit, None if only is None else TaskId(only), caps
         )
@@ -59,10 +59,10 @@ async def test_the_first_of_all_lanes_with_room_are_claimed_in_order(store: Stor
 async def test_an_end_makes_room(store: Store) -> None:
     await _submit(store, SLOW, "s0", "s1", "s2")
     (first,) = await _claim(store, {SLOW: 1})
-    async with store.transactions.begin() as transaction:
+    async with store.transactions.single() as transaction:
         await transaction.queue.finish(hold_of(first), DONE)
     (second,) = await _claim(store, {SLOW: 1})
-    async with store.transactions.begin() as transaction:
+    async with store.transactions.single() as transaction:
         await transaction.queue.requeue(hold_of(second), LONG, counted=True)
     assert _ids(await _claim(store, {SLOW: 1})) == ["s2"]
 
@@ -121,7 +121,7 @@ async def test_caps_are_exact_over_many_workers(store: Store) -> None:
     async def work(number: int) -> None:
         while len(done) < 60:
             for task in await claim(WorkerId(f"worker-{number}")):
-                async with store.transactions.begin() as transaction:
+                async with store.transactions.single() as transaction:
                     await transaction.queue.finish(hold_of(task), DONE)
                 done.append(task.task_id)
 
@@ -135,9 +135,9 @@ async def test_a_cap_that_was_lowered_takes_nothing_away(store: Store) -> None:
     await _submit(store, SLOW, "s0", "s1", "s2")
     first, _ = await _claim(store, {SLOW: 2})
     assert await _claim(store, {SLOW: 1}) == ()
-    async with store.transactions.begin() as transaction:
+    async with store.transactions.single() as transaction:
         await transaction.queue.finish(hold_of(first), DONE)
     assert await _claim(store, {SLOW: 1}) == ()
-    async with store.transactions.begin() as transaction:
+    async with store.transactions.single() as transaction:
         pulse = await transaction.queue.heartbeat(WORKER, timedelta(seconds=9), ())
     assert pulse.lost == ()

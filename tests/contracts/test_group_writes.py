@@ -29,7 +29,7 @@ BROKEN = Outcome(
 
 
 async def _write(store: Store, *entries: Entry) -> tuple[int | None, ...]:
-    async with store.transactions.begin() as transaction:
+    async with store.transactions.single() as transaction:
         return await transaction.queue.write(entries)
 
 
@@ -45,13 +45,13 @@ async def _texts(store: Store, hold: Hold) -> list[tuple[int, int, str]]:
 
 
 async def _alone(store: Store, hold: Hold, outcome: Outcome) -> Task:
-    async with store.transactions.begin() as transaction:
+    async with store.transactions.single() as transaction:
         return await transaction.queue.finish(hold, outcome)
 
 
 async def test_records_and_ends_of_many_are_written_at_once(store: Store) -> None:
     first, second, third = await _claimed(store, 3)
-    async with store.transactions.begin() as transaction:
+    async with store.transactions.single() as transaction:
         await transaction.queue.record(second, (text_event("before"),))
     seqs = await _write(
         store,
@@ -139,7 +139,7 @@ async def test_heartbeats_and_groups_over_the_same_tasks_do_not_wait_in_a_ring(
 
     async def beat() -> None:
         for _ in range(15):
-            async with store.transactions.begin() as transaction:
+            async with store.transactions.single() as transaction:
                 pulse = await transaction.queue.heartbeat(WORKER, LONG, tuple(holds))
             assert not pulse.lost
 
@@ -156,7 +156,7 @@ async def test_heartbeats_and_groups_over_the_same_tasks_do_not_wait_in_a_ring(
 async def test_a_claim_tells_how_many_events_there_are(store: Store) -> None:
     (hold,) = await _claimed(store, 1)
     await _write(store, Entry(hold=hold, events=(text_event("a"), text_event("b"))))
-    async with store.transactions.begin() as transaction:
+    async with store.transactions.single() as transaction:
         await transaction.queue.abandon(WorkerId("worker-1"))
     (again,) = await store.claim(lease=LONG)
     assert (again.attempt, again.last_seq) == (2, 2)

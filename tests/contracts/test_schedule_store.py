@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from domain.model.callers import CallerId
 from domain.model.pages import PageQuery
@@ -132,7 +133,7 @@ async def test_a_removed_schedule_is_gone(store: Store) -> None:
 async def test_a_fire_brings_one_task(store: Store) -> None:
     (task,) = await store.submit(tool_task("t1", fire=FIRE))
     assert (task.schedule_id, task.scheduled_for) == ("s1", LONG_AGO)
-    assert task == await store.get("t1")
+    assert replace(task, queue_position=None) == await store.get("t1")
     async with store.transactions.begin() as transaction:
         with pytest.raises(FiredAlready):
             await transaction.tasks.add(tool_task("t2", fire=FIRE))

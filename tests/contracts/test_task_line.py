@@ -32,7 +32,7 @@ async def _place(store: Store, task_id: str) -> int | None:
 
 
 async def _requeue(store: Store, hold: Hold, delay: timedelta) -> Task:
-    async with store.transactions.begin() as transaction:
+    async with store.transactions.single() as transaction:
         return await transaction.queue.requeue(hold, delay, counted=True)
 
 
@@ -46,6 +46,25 @@ async def test_a_thousand_tasks_of_one_owner_do_not_starve_ten_of_another(store:
     assert [task_id for task_id in first if task_id.startswith("m")] == [
         f"m{number:04}" for number in range(10)
     ]
+
+
+async def test_a_new_task_comes_with_its_place(store: Store) -> None:
+    await _submit(store, ME, "m0", "m1")
+    (urgent,) = await _submit(store, ME, "u", priority=1)
+    (last,) = await _submit(store, ME, "m2")
+    (other,) = await _submit(store, YOU, "y0")
+    (later,) = await store.submit(tool_task("later", delay=LONG))
+    places = [task.queue_position for task in (urgent, last, other, later)]
+    assert places == [1, 4, 3, None]
+    assert [await _place(store, task_id) for task_id in ("u", "m2", "y0")] == [1, 5, 3]
+
+
+async def test_a_delayed_task_whose_time_has_come_goes_before_those_of_less_priority(
+    store: Store,
+) -> None:
+    await store.submit(tool_task("urgent", priority=1, delay=LEASE), tool_task("usual"))
+    await store.advance(2 * LEASE)
+    assert await _next(store, 1) == ["urgent"]
 
 
 async def test_one_owners_tasks_go_by_age(store: Store) -> None:
@@ -135,7 +154,7 @@ async def test_owners_that_submit_and_work_side_by_side_lose_nothing(store: Stor
         while len(mine) < 20:
             for task in await store.claim(3):
                 mine.append(task.task_id)
-                async with store.transactions.begin() as transaction:
+                async with store.transactions.single() as transaction:
                     await transaction.queue.finish(hold_of(task), DONE)
                 if len(mine) == 20:
                     break

@@ -37,17 +37,17 @@ OTHER = WorkerId("worker-2")
 
 
 async def _beat(store: Store, *holds: Hold, lease: timedelta = LONG) -> Pulse:
-    async with store.transactions.begin() as transaction:
+    async with store.transactions.single() as transaction:
         return await transaction.queue.heartbeat(WORKER, lease, holds)
 
 
 async def _finish(store: Store, hold: Hold, outcome: Outcome = DONE) -> Task:
-    async with store.transactions.begin() as transaction:
+    async with store.transactions.single() as transaction:
         return await transaction.queue.finish(hold, outcome)
 
 
 async def _requeue(store: Store, hold: Hold, delay: timedelta, *, counted: bool) -> Task:
-    async with store.transactions.begin() as transaction:
+    async with store.transactions.single() as transaction:
         return await transaction.queue.requeue(hold, delay, counted=counted)
 
 
@@ -120,7 +120,7 @@ async def test_a_heartbeat_tells_what_is_lost_and_what_to_cancel(store: Store) -
     await store.submit(*(tool_task(f"t{number}") for number in range(1, 5)))
     fine, lost, cancelled, ended = map(hold_of, await store.claim(4, lease=LEASE))
     await _finish(store, ended)
-    async with store.transactions.begin() as transaction:
+    async with store.transactions.single() as transaction:
         await transaction.tasks.request_cancel(cancelled.task_id)
     await _beat(store, fine, cancelled)
     await store.advance(LEASE)
@@ -150,7 +150,7 @@ async def test_events_are_numbered_without_gaps_over_attempts(store: Store) -> N
         await fail_after_recording()
     await store.advance(LEASE)
     (again,) = await store.claim()
-    async with store.transactions.begin() as transaction:
+    async with store.transactions.single() as transaction:
         assert await transaction.queue.record(hold_of(again), (text_event("c"),)) == 3
     async with store.transactions.read() as transaction:
         events = await transaction.tasks.events(first.task_id, 0, 10)
@@ -229,7 +229,7 @@ async def test_an_abandoned_workers_tasks_become_due(store: Store) -> None:
 async def test_a_lease_that_passed_already_is_not_counted_as_abandoned(store: Store) -> None:
     await store.claimed(lease=LEASE)
     await store.advance(LEASE)
-    async with store.transactions.begin() as transaction:
+    async with store.transactions.single() as transaction:
         assert await transaction.queue.abandon(WORKER) == 0
 
 

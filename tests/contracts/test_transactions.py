@@ -1,6 +1,7 @@
 """What a transaction promises, whatever it is kept in."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -8,6 +9,7 @@ from domain.model.agents import AgentId
 from domain.model.conversations import ConversationBusy, ConversationId, Message, MessageId, Role
 from domain.model.tasks import TaskId, TaskNotFound
 from domain.ports.storage import StorageUnavailable
+from domain.ports.tasks import TaskQuery
 from tests.contracts.storage import ME, Store, tool_task, turn_task
 
 pytestmark = pytest.mark.anyio
@@ -118,3 +120,45 @@ async def test_five_hundred_concurrent_appends_are_all_kept_in_one_order(store: 
     for speaker in range(20):
         mine = [row.message.text for row in kept if row.message_id.startswith(f"{speaker}/")]
         assert mine == [str(number) for number in range(25)]
+
+
+async def test_a_single_call_is_kept(store: Store) -> None:
+    async with store.transactions.single() as transaction:
+        task = await transaction.tasks.add(tool_task("t1"))
+    assert task.queue_position == 1
+    assert (await store.get("t1")).task_id == "t1"
+
+
+async def test_a_single_call_that_breaks_a_rule_keeps_nothing_and_frees_the_store(
+    store: Store,
+) -> None:
+    await store.submit(turn_task("first", TALK))
+    for _ in range(12):  # more than there are connections
+        with pytest.raises(ConversationBusy):
+            async with store.transactions.single() as transaction:
+                await transaction.tasks.add(turn_task("second", TALK))
+    assert set(await _known(store)) == {"first"}
+
+
+async def test_a_single_call_that_is_cancelled_frees_the_store(store: Store) -> None:
+    for number in range(12):
+        await store.submit(tool_task(f"before{number}"))
+
+        async def act(task_id: str = f"t{number}") -> None:
+            async with store.transactions.single() as transaction:
+                await transaction.tasks.add(tool_task(task_id))
+
+        acting = asyncio.create_task(act())
+        for _ in range(number):
+            await asyncio.sleep(0)
+        acting.cancel()
+        with suppress(asyncio.CancelledError):
+            await acting
+    await store.submit(tool_task("last"))
+    assert "last" in await _known(store)
+
+
+async def _known(store: Store) -> list[str]:
+    async with store.transactions.read() as transaction:
+        listed = await transaction.tasks.list(TaskQuery())
+    return [task.task_id for task in listed.items]

@@ -3,7 +3,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -154,6 +154,9 @@ class Faulty:
         if self.unacknowledged:
             self.unacknowledged -= 1
             raise StorageUnavailable("The store did not tell.")
+
+    def single(self) -> AbstractAsyncContextManager[MemoryTransaction]:
+        return self.begin()
 
 
 class AgentBench:

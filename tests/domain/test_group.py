@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -36,6 +36,9 @@ class Counted:
         async with self._transactions.begin() as transaction:
             transaction.queue = _Choking(transaction.queue, self.sizes)  # type: ignore[assignment]
             yield transaction
+
+    def single(self) -> AbstractAsyncContextManager[MemoryTransaction]:
+        return self.begin()
 
     async def claimed(self, number: int) -> list[Hold]:
         """So many tasks of one worker."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -31,6 +31,9 @@ class Slow:
             yield transaction
         self.committed.set()
         await self.tells.wait()
+
+    def single(self) -> AbstractAsyncContextManager[Transaction]:
+        return self.begin()
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[Transaction, None]:

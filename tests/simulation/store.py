@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from random import Random
 from typing import Any
 
@@ -170,6 +170,9 @@ class NodeTransactions:
         await self._line.travel()
         if forgotten:
             raise self._failed("unanswered", "The store's answer was lost.")
+
+    def single(self) -> AbstractAsyncContextManager[MemoryTransaction]:
+        return self.begin()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[MemoryTransaction]:

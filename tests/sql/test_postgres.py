@@ -67,7 +67,7 @@ async def _submitted(database: Database) -> int:
 
 
 async def _sql(transaction: Any, statement: str) -> Any:
-    connection = transaction.tasks._statements._connection
+    connection = transaction.tasks._statements.connection
     result = await connection.exec_driver_sql(statement)
     return result.scalar() if result.returns_rows else None
 
@@ -315,7 +315,10 @@ async def test_a_transaction_says_nothing_to_the_server_but_its_begin_statements
         await _submit(database, "t1")
         assert said == ["BEGIN;", "COMMIT;"]
         said.clear()
-        assert await _submitted(database) == 1
+        async with database.transactions.single() as transaction:
+            await transaction.tasks.add(tool_task("t2"))
+        assert said == []
+        assert await _submitted(database) == 2
         assert said == ["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;", "ROLLBACK;"]
 
 

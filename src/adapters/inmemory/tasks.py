@@ -67,7 +67,10 @@ class MemoryTasks:
             schedule_id=None if new.fire is None else new.fire.schedule_id,
             scheduled_for=None if new.fire is None else new.fire.scheduled_for,
         )
-        return self._keep(task if new.delay > timedelta() else joined(self._state, task))
+        if new.delay > timedelta():
+            return self._keep(task)
+        kept = self._keep(joined(self._state, task))
+        return msgspec.structs.replace(kept, queue_position=await self.place(kept))
 
     async def get(self, task_id: TaskId) -> Task:
         return own(self._found(task_id))

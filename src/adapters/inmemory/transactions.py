@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from adapters.inmemory.agents import MemoryAgents
 from adapters.inmemory.conversations import MemoryConversations
@@ -49,6 +49,9 @@ class MemoryTransactions:
             state = self._committed.copy()
             yield MemoryTransaction(Rows(state=state, clock=self._clock))
             self._committed = state
+
+    def single(self) -> AbstractAsyncContextManager[MemoryTransaction]:
+        return self.begin()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[MemoryTransaction]:

@@ -15,7 +15,9 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    exists,
     func,
+    not_,
     or_,
     select,
     union_all,
@@ -25,7 +27,7 @@ from sqlalchemy import (
 from adapters.sql.dialect import Now, after
 from adapters.sql.line import line_up
 from adapters.sql.statements import Statements
-from adapters.sql.tables import IN_LINE, IN_LINE_OF, RUNNING, tasks
+from adapters.sql.tables import DELAYED, IN_LINE, IN_LINE_OF, RUNNING, tasks
 from domain.model.tasks import Lane, TaskId, TaskStatus
 
 LANES_AT_ONCE = 100
@@ -78,6 +80,10 @@ def _of_both(lapsed: CTE, following: CTE) -> Select[Any]:
 
 
 CLAIM = _taken(tasks.c.task_id.in_(_of_both(LAPSED.cte("lapsed"), NEXT.cte("following"))))
+_late = tasks.alias("late")
+_NOBODY_LATE = not_(exists(select(1).select_from(_late).where(DELAYED, _late.c.run_at <= Now())))
+CLAIM_IN_LINE = _taken(and_(_NOBODY_LATE, CLAIM.whereclause))
+# Finds nothing while there are tasks that have to join the line first.
 CLAIM_CHOSEN = _taken(
     and_(
         tasks.c.task_id.in_(bindparam("ids", expanding=True)),
@@ -127,9 +133,13 @@ async def claimed(
     caps: Mapping[Lane, int],
 ) -> Sequence[Row[Any]]:
     """The rows of the tasks that are claimed now, in no order. `taking` says by whom."""
+    plain = only is None and not caps
+    most = {**taking, "most": limit}
+    if plain and (rows := await statements.rows(CLAIM_IN_LINE, most, alone=True)):
+        return rows
     await line_up(statements)
-    if only is None and not caps:
-        return await statements.rows(CLAIM, {**taking, "most": limit})
+    if plain:
+        return await statements.rows(CLAIM, most)
     if caps:
         await statements.lock_claims()
     if only is None:

@@ -51,9 +51,13 @@ FAULTS: tuple[type[Exception], ...] = (DBAPIError, PoolTimeoutError, OSError)
 
 
 class Dialect(Protocol):
-    """One kind of database; `faults` is all that its driver raises."""
+    """One kind of database; `faults` is all that its driver raises.
+
+    Where it `chains`, a statement may write what another one within it has returned.
+    """
 
     faults: tuple[type[Exception], ...]
+    chains: bool
 
     def attempt(self, connection: AsyncConnection) -> AbstractAsyncContextManager[object]:
         """Where a statement may break a constraint and the transaction go on all the same."""
@@ -92,10 +96,14 @@ class Dialect(Protocol):
 
 
 class Engines(msgspec.Struct, frozen=True, kw_only=True):
-    """Where writing and reading transactions come from; `place` may be shown to people."""
+    """Where writing and reading transactions come from; `place` may be shown to people.
+
+    `autocommit` writes too, but each statement is kept at once.
+    """
 
     dialect: Dialect
     writer: AsyncEngine
+    autocommit: AsyncEngine
     reader: AsyncEngine
     place: str
 

@@ -1,17 +1,17 @@
 """Records and ends of many attempts in one statement, each behind its own fence."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Integer, Select, String, Text, case, func, null, select, update
+from sqlalchemy import Integer, Select, String, Text, case, func, insert, null, select, update
 from sqlalchemy.types import TypeEngine
 
 from adapters.sql.dialect import Dialect, Now
 from adapters.sql.events import add_events, as_text, numbered
 from adapters.sql.statements import Statements
-from adapters.sql.tables import tasks
+from adapters.sql.tables import task_events, tasks
 from domain.model.tasks import EventKind, TaskProgress, TaskStatus
 from domain.ports.tasks import Entry
 
@@ -23,6 +23,14 @@ _ENTRY: Mapping[str, type[TypeEngine[Any]]] = {
     "progress": Text,
     "result": Text,
     "error": Text,
+}
+_TOLD = ("attempt", "kind", "data")
+_BEHIND: Mapping[str, type[TypeEngine[Any]]] = {
+    "task_id": String,
+    "behind": Integer,
+    "attempt": Integer,
+    "kind": String,
+    "data": Text,
 }
 _own = tasks.alias("own")
 
@@ -60,6 +68,30 @@ def _write_of(kind: type[Dialect]) -> Any:
     )
 
 
+@cache
+def _write_and_tell(kind: type[Dialect]) -> Any:
+    """The same with the events of those that were written, all in one statement."""
+    kept = _write_of(kind).cte("kept")
+    given = kind.recordset("events", _BEHIND)
+    rows = select(
+        kept.c.task_id, kept.c.last_seq - given.c.behind, *(given.c[name] for name in _TOLD), Now()
+    ).join_from(kept, given, kept.c.task_id == given.c.task_id)
+    told = insert(task_events).from_select(["task_id", "seq", *_TOLD, "at"], rows)
+    return select(kept.c.task_id, kept.c.last_seq).add_cte(told.cte("told"))
+
+
+def _behind(entry: Entry) -> Iterator[Mapping[str, Any]]:
+    """The events as objects of the JSON array, each with how many follow it."""
+    for behind, event in zip(reversed(range(len(entry.events))), entry.events, strict=True):
+        yield {
+            "task_id": entry.hold.task_id,
+            "behind": behind,
+            "attempt": entry.hold.attempt,
+            "kind": event.kind,
+            "data": as_text(event.data),
+        }
+
+
 def _given(entry: Entry) -> dict[str, Any]:
     """The entry as an object of the JSON array; what lies in a column as JSON is text in it."""
     given: dict[str, Any] = {
@@ -85,6 +117,19 @@ async def written(statements: Statements, entries: tuple[Entry, ...]) -> tuple[i
     if not entries:
         return ()
     given = {"entries": as_text([_given(entry) for entry in entries])}
+    if statements.dialect.chains:
+        events = [event for entry in entries for event in _behind(entry)]
+        given["events"] = as_text(events)
+        rows = await statements.rows(_write_and_tell(type(statements.dialect)), given, alone=True)
+        seqs: dict[str, int] = {row.task_id: int(row.last_seq) for row in rows}
+    else:
+        seqs = await _written_apart(statements, entries, given)
+    return tuple(seqs.get(entry.hold.task_id) for entry in entries)
+
+
+async def _written_apart(
+    statements: Statements, entries: tuple[Entry, ...], given: Mapping[str, str]
+) -> dict[str, int]:
     rows = await statements.rows(_write_of(type(statements.dialect)), given)
     seqs = {row.task_id: int(row.last_seq) for row in rows}
     events = [
@@ -94,4 +139,4 @@ async def written(statements: Statements, entries: tuple[Entry, ...]) -> tuple[i
         for event in numbered(entry.hold, entry.events, seqs[entry.hold.task_id])
     ]
     await add_events(statements, events)
-    return tuple(seqs.get(entry.hold.task_id) for entry in entries)
+    return seqs

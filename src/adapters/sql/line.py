@@ -3,16 +3,14 @@
 from typing import Any
 
 from sqlalchemy import (
-    BindParameter,
-    Column,
     ColumnElement,
     Integer,
-    Select,
     String,
     bindparam,
     case,
     func,
     literal,
+    literal_column,
     select,
     tuple_,
     update,
@@ -27,7 +25,7 @@ from domain.ports.tasks import MOST_COUNTED
 MOST_JOINING = 200
 # Tasks whose time has come join before each claim, at most so many: a claim stays short.
 
-Value = BindParameter[Any] | Column[Any]
+Value = ColumnElement[Any]
 
 
 def _behind_own(owner: Value, priority: Value) -> ColumnElement[int]:
@@ -84,24 +82,34 @@ JOIN = (
 )
 
 
-def _ahead(*wanted: ColumnElement[bool]) -> Select[Any]:
+def _ahead(priority: Value, turn: Value, created_at: Value, task_id: Value) -> ColumnElement[int]:
     """How many are ahead, as far as it is worth counting."""
-    some = select(literal(1)).where(IN_LINE, *wanted).select_from(tasks).limit(MOST_COUNTED - 1)
-    return select(func.count()).select_from(some.subquery())
+    other = tasks.alias("ahead")
+
+    def some(*wanted: ColumnElement[bool]) -> ColumnElement[int]:
+        found = select(literal(1)).where(IN_LINE, *wanted).select_from(other)
+        few = found.limit(MOST_COUNTED - 1).subquery()
+        return select(func.count()).select_from(few).scalar_subquery()
+
+    before = tuple_(other.c.turn, other.c.created_at, other.c.task_id) < tuple_(
+        turn, created_at, task_id
+    )
+    return some(other.c.priority > priority) + some(other.c.priority == priority, before)
 
 
 AHEAD = select(
-    _ahead(tasks.c.priority > bindparam("priority", type_=Integer())).scalar_subquery()
-    + _ahead(
-        tasks.c.priority == bindparam("priority", type_=Integer()),
-        tuple_(tasks.c.turn, tasks.c.created_at, tasks.c.task_id)
-        < tuple_(
-            bindparam("turn", type_=Integer()),
-            bindparam("created_at", type_=Utc()),
-            bindparam("this", type_=String()),
-        ),
-    ).scalar_subquery()
+    _ahead(
+        bindparam("priority", type_=Integer()),
+        bindparam("turn", type_=Integer()),
+        bindparam("created_at", type_=Utc()),
+        bindparam("this", type_=String()),
+    )
 )
+_NEW: tuple[ColumnElement[Any], ...] = tuple(
+    literal_column(f"tasks.{name}") for name in ("priority", "turn", "created_at", "task_id")
+)
+# As text: what an INSERT returns is no FROM that a subquery could correlate with.
+AHEAD_OF_NEW = _ahead(*_NEW)
 
 
 async def line_up(statements: Statements) -> None:
@@ -122,4 +130,9 @@ async def place_in_line(statements: Statements, task: Task) -> int | None:
         "created_at": task.created_at,
     }
     rows = await statements.rows(AHEAD, place)
-    return min(int(rows[0][0]) + 1, MOST_COUNTED)
+    return behind(rows[0][0])
+
+
+def behind(ahead: int) -> int:
+    """The place of the task that has so many ahead."""
+    return min(ahead + 1, MOST_COUNTED)

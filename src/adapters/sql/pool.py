@@ -63,6 +63,7 @@ def postgres_engines(url: URL, limits: PostgresLimits) -> Engines:
     return Engines(
         dialect=Postgres(),
         writer=engine,
+        autocommit=engine.execution_options(isolation_level="AUTOCOMMIT"),
         reader=engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         ),

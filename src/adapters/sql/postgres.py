@@ -56,6 +56,7 @@ class Postgres:
     """The dialect of a PostgreSQL server."""
 
     faults = FAULTS
+    chains = True
 
     def attempt(self, connection: AsyncConnection) -> AbstractAsyncContextManager[object]:
         return _savepoint(connection)

@@ -126,7 +126,7 @@ class SqlQueue:
             "ids": [hold.task_id for hold in holds],
             "holds": [(hold.task_id, hold.attempt) for hold in holds],
         }
-        rows = await self._statements.rows(HEARTBEAT, values)
+        rows = await self._statements.rows(HEARTBEAT, values, alone=True)
         kept = {Hold(task_id=row.task_id, attempt=row.attempt): row for row in rows}
         return Pulse(
             lost=tuple(hold for hold in holds if hold not in kept),

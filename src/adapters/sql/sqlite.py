@@ -45,6 +45,9 @@ OURS = (IntegrityError, DataError, NotSupportedError, ProgrammingError)
 LEAST_ROOM_BYTES = 1024 * 1024
 # Less takes no transaction of the largest size; the log before it is folded in needs more.
 
+AUTOCOMMIT = "sutazai_autocommit"
+# Connections are in autocommit anyway; SQLAlchemy's own option would set them back at each return.
+
 _WORDS = {
     "SQLITE_BUSY": "is locked by another process",
     "SQLITE_CANTOPEN": "cannot be opened",
@@ -75,6 +78,7 @@ class Sqlite:
     """The dialect of a database file."""
 
     faults = (*FAULTS, sqlite3.Error)
+    chains = False
 
     def __init__(self, path: str, least_room_bytes: int = LEAST_ROOM_BYTES) -> None:
         self._path = path
@@ -129,9 +133,11 @@ class Sqlite:
 
 def sqlite_engines(url: URL) -> Engines:
     """One connection that writes, some that read."""
+    writer = _engine(url, 1, "BEGIN IMMEDIATE", ("journal_mode=WAL", "synchronous=FULL"))
     return Engines(
         dialect=Sqlite(str(url.database)),
-        writer=_engine(url, 1, "BEGIN IMMEDIATE", ("journal_mode=WAL", "synchronous=FULL")),
+        writer=writer,
+        autocommit=writer.execution_options(**{AUTOCOMMIT: True}),
         reader=_engine(url, READERS, "BEGIN", ("query_only=ON",)),
         place=f"the database file {url.database}",
     )
@@ -149,7 +155,8 @@ def _engine(url: URL, size: int, begin: str, pragmas: tuple[str, ...]) -> AsyncE
     )
 
     def start(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        if AUTOCOMMIT not in connection.get_execution_options():
+            connection.exec_driver_sql(begin)
 
     event.listen(engine.sync_engine, "begin", start)
     return engine

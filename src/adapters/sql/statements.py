@@ -38,30 +38,37 @@ def unavailable(engines: Engines, fault: str) -> StorageUnavailable:
 
 
 class Statements:
-    """One transaction's connection.
+    """One transaction's connection, None before there is one.
 
     `broken` is true once the store failed in it: SQLite may have rolled back by itself by then,
     and what follows would be kept without what came before.
     """
 
-    def __init__(self, connection: AsyncConnection, engines: Engines) -> None:
-        self._connection = connection
+    def __init__(self, connection: AsyncConnection | None, engines: Engines) -> None:
+        self.connection = connection
         self._engines = engines
         self.broken = False
+        self.in_transaction = connection is not None
 
     async def rows(
         self,
         statement: Executable,
         parameters: Parameters | None = None,
         conflicts: Mapping[str, Conflict] | None = None,
+        *,
+        alone: bool = False,
     ) -> Sequence[Row[Any]]:
-        """All rows that a statement gives; a broken constraint raises its conflict by name."""
+        """All rows that a statement gives; a broken constraint raises its conflict by name.
+
+        `alone` says that the call makes no other statement, or none where this one finds nothing.
+        """
         try:
             with translated(self._engines):
-                if not conflicts:
-                    return await self._run(statement, parameters)
-                async with self._engines.dialect.attempt(self._connection):
-                    return await self._run(statement, parameters)
+                connection = await self._opened(alone=alone)
+                if not (conflicts and self.in_transaction):
+                    return await _run(connection, statement, parameters)
+                async with self._engines.dialect.attempt(connection):
+                    return await _run(connection, statement, parameters)
         except IntegrityError as error:
             conflict = (conflicts or {}).get(self._engines.dialect.violated(error))
             if conflict is None:
@@ -80,23 +87,31 @@ class Statements:
         """See Dialect."""
         try:
             with translated(self._engines):
-                await self._engines.dialect.lock_claims(self._connection)
+                await self._engines.dialect.lock_claims(await self._opened(alone=False))
         except StorageUnavailable:
             self.broken = True
             raise
 
-    async def _run(
-        self, statement: Executable, parameters: Parameters | None
-    ) -> Sequence[Row[Any]]:
-        result = await self._connection.execute(statement, parameters)
-        return result.all() if result.returns_rows else ()
+    async def _opened(self, *, alone: bool) -> AsyncConnection:
+        """The connection for the next statement."""
+        del alone
+        assert self.connection is not None  # noqa: S101 - only Single has none yet
+        return self.connection
 
     async def first(
         self,
         statement: Executable,
         parameters: Parameters | None = None,
-        conflicts: Mapping[str, Conflict] | None = None,
+        *,
+        alone: bool = False,
     ) -> Row[Any] | None:
         """The only row, or None."""
-        rows = await self.rows(statement, parameters, conflicts)
+        rows = await self.rows(statement, parameters, alone=alone)
         return rows[0] if rows else None
+
+
+async def _run(
+    connection: AsyncConnection, statement: Executable, parameters: Parameters | None
+) -> Sequence[Row[Any]]:
+    result = await connection.execute(statement, parameters)
+    return result.all() if result.returns_rows else ()

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Row, bindparam, case, func, insert, null, sel
 
 from adapters.sql.dialect import Now, after, seconds
 from adapters.sql.events import add_events, numbered
-from adapters.sql.line import TURN_OF_NEW, place_in_line
+from adapters.sql.line import AHEAD_OF_NEW, TURN_OF_NEW, behind, place_in_line
 from adapters.sql.pages import page_of, rows_after
 from adapters.sql.statements import Statements
 from adapters.sql.tables import UNDECIDED, UNFINISHED, decisions, task_events, tasks
@@ -50,7 +50,7 @@ ADD = (
     )
     .returning(*tasks.c)
 )
-ADD_TO_LINE = ADD.values(turn=TURN_OF_NEW)
+ADD_TO_LINE = ADD.values(turn=TURN_OF_NEW).returning(AHEAD_OF_NEW.label("ahead"))
 GET = select(tasks).where(_THIS)
 CANCEL = (
     update(tasks)
@@ -126,12 +126,14 @@ class SqlTasks:
             "schedule_id": None if new.fire is None else new.fire.schedule_id,
             "scheduled_for": None if new.fire is None else new.fire.scheduled_for,
         }
-        statement = ADD
-        if new.delay <= timedelta():
-            statement = ADD_TO_LINE
-            values |= {"joins_as": new.owner, "joins_at": new.priority}
-        rows = await self._statements.rows(statement, values, _conflicts(new))
-        return task_of(rows[0])
+        conflicts = _conflicts(new)
+        if new.delay > timedelta():
+            rows = await self._statements.rows(ADD, values, conflicts, alone=True)
+            return task_of(rows[0])
+        values |= {"joins_as": new.owner, "joins_at": new.priority}
+        rows = await self._statements.rows(ADD_TO_LINE, values, conflicts, alone=True)
+        place = behind(rows[0].ahead)
+        return msgspec.structs.replace(task_of(rows[0]), queue_position=place)
 
     async def get(self, task_id: TaskId) -> Task:
         row = await self._statements.first(GET, {"this": task_id})

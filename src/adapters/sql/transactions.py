@@ -1,7 +1,7 @@
 """Transactions on a database: one connection each, committed when the block is left."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from adapters.sql.agents import SqlAgents
 from adapters.sql.conversations import SqlConversations
@@ -13,6 +13,7 @@ from adapters.sql.queue import SqlQueue
 from adapters.sql.retention import SqlRetention
 from adapters.sql.schedules import SqlSchedules
 from adapters.sql.servers import SqlServers
+from adapters.sql.single import Single
 from adapters.sql.statements import Statements, translated
 from adapters.sql.tasks import SqlTasks
 from adapters.sql.workers import SqlWorkers
@@ -46,10 +47,27 @@ class SqlTransactions:
         async with self._opened(self._engines.writer) as connection:
             statements = Statements(connection, self._engines)
             yield SqlTransaction(statements)
-            if statements.broken:
-                raise StorageUnavailable("The transaction failed before its end: nothing is kept.")
-            with translated(self._engines):
-                await connection.commit()
+            await self._commit(connection, statements)
+
+    @asynccontextmanager
+    async def single(self) -> AsyncIterator[SqlTransaction]:
+        async with AsyncExitStack() as stack:
+
+            async def opened(*, transaction: bool) -> AsyncConnection:
+                await stack.aclose()
+                engine = self._engines.writer if transaction else self._engines.autocommit
+                return await stack.enter_async_context(self._opened(engine))
+
+            statements = Single(opened, self._engines)
+            yield SqlTransaction(statements)
+            if statements.connection is not None and statements.in_transaction:
+                await self._commit(statements.connection, statements)
+
+    async def _commit(self, connection: AsyncConnection, statements: Statements) -> None:
+        if statements.broken:
+            raise StorageUnavailable("The transaction failed before its end: nothing is kept.")
+        with translated(self._engines):
+            await connection.commit()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[SqlTransaction]:

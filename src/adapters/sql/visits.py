@@ -61,6 +61,7 @@ class VisitingConnection(aiosqlite.Connection):
         connector = partial(sqlite3.connect, path, isolation_level=None, timeout=lock_wait_s)
         super().__init__(connector, iter_chunk_size=64)
         self._thread.daemon = True  # as SQLAlchemy does: an exit waits for no statement
+        self._unsure = False
 
     def cursor(self) -> VisitingCursor:  # type: ignore[override]
         return VisitingCursor(self)
@@ -80,7 +81,27 @@ class VisitingConnection(aiosqlite.Connection):
             finally:
                 cursor.close()
 
-        await self._execute(act)  # type: ignore[no-untyped-call]
+        await self._visited(act)
+
+    async def commit(self) -> None:
+        """Visit the thread only where a transaction is open."""
+        await self._end(self._conn.commit)
+
+    async def rollback(self) -> None:
+        """As `commit`: SQLAlchemy rolls back whenever a connection is returned."""
+        await self._end(self._conn.rollback)
+
+    async def _end(self, act: Callable[[], None]) -> None:
+        if self._unsure or self._conn.in_transaction:
+            await self._visited(act)
+            self._unsure = False
+
+    async def _visited(self, act: Callable[[], None]) -> None:
+        try:
+            await self._execute(act)  # type: ignore[no-untyped-call]
+        except asyncio.CancelledError:
+            self._unsure = True  # the thread may be at it still
+            raise
 
     def ended(self) -> None:
         """Wait until the thread has ended."""

@@ -37,7 +37,7 @@ class SqlWorkers:
         await self._statements.rows(ADD, msgspec.structs.asdict(sign))
 
     async def seen(self, worker_id: WorkerId) -> bool:
-        return await self._statements.first(SEEN, {"this": worker_id}) is not None
+        return await self._statements.first(SEEN, {"this": worker_id}, alone=True) is not None
 
     async def leave(self, worker_id: WorkerId) -> None:
         await self._statements.rows(LEAVE, {"this": worker_id})

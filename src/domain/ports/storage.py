@@ -154,6 +154,14 @@ class Transactions(Protocol):
         """A transaction that may write. Writers of one store take turns where it needs them to."""
         ...
 
+    def single(self) -> AbstractAsyncContextManager[Transaction]:
+        """As `begin`, for a block that makes one call on one store and nothing after it.
+
+        What the call did may be kept before the block is left: the store needs no message to begin
+        a transaction and none to end it.
+        """
+        ...
+
     def read(self) -> AbstractAsyncContextManager[Transaction]:
         """One consistent view, for reading only; never waits for writers."""
         ...

@@ -63,6 +63,8 @@ class TaskStore(Protocol):
     async def add(self, new: NewTask) -> Task:
         """Keep a queued task; without a delay it is in line at once: see TaskQueue.
 
+        Returns it with its `queue_position`: see `place`.
+
         Raises ConversationBusy where another task of the conversation has not ended, FiredAlready
         where its schedule's fire brought a task before.
         """

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
 
@@ -40,7 +41,11 @@ logger = logging.getLogger(__name__)
 
 
 class WorkerLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How a worker works. A cancel is seen within `heartbeat` and done within `cancel_grace`."""
+    """How a worker works. A cancel is seen within `heartbeat` and done within `cancel_grace`.
+
+    `concurrency` bounds the runs; as many tasks again may have run and wait for their end to be
+    written.
+    """
 
     concurrency: int = 16
     lease: timedelta = timedelta(seconds=10)
@@ -61,8 +66,10 @@ class Why(StrEnum):
 class Held:
     """A task in this worker's hands."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, freed: Callable[[], None]) -> None:
         self.task = task
+        self.runs = True
+        self._freed = freed
         self.hold = Hold(task_id=task.task_id, attempt=task.attempt)
         self.why: Why | None = None
         self.handed_back = False
@@ -73,6 +80,11 @@ class Held:
     def for_s(self) -> float:
         """Seconds since it was taken in hand."""
         return asyncio.get_running_loop().time() - self._since
+
+    def ran(self) -> None:
+        """Its run is over, and only its end has to be written."""
+        self.runs = False
+        self._freed()
 
     def end(self, why: Why) -> None:
         """End its run; the first reason counts."""
@@ -107,6 +119,7 @@ class Carrier:
         )
         try:
             ending = await self._attempt(held, recorder)
+            held.ran()
             await recorder.close()
             if ending is not None:
                 await self._endings.write(held.task, recorder, ending)

@@ -69,7 +69,7 @@ class GroupWriter:
         return list(group.values())
 
     async def _write(self, group: list[_Waiting]) -> None:
-        async with self._transactions.begin() as transaction:
+        async with self._transactions.single() as transaction:
             seqs = await transaction.queue.write(tuple(entry for entry, _ in group))
         for (entry, kept), seq in zip(group, seqs, strict=True):
             if kept.done():

@@ -28,9 +28,10 @@ class Register:
 
     async def sign(self) -> None:
         """It lives; one that was taken for lost and forgotten comes back as a new one."""
-        async with self._transactions.begin() as transaction:
-            if not await transaction.workers.seen(self._sign.worker_id):
-                await transaction.workers.begin(self._sign)
+        async with self._transactions.single() as transaction:
+            known = await transaction.workers.seen(self._sign.worker_id)
+        if not known:
+            await self.enter()
 
     async def leave(self) -> None:
         """It ends as it should."""

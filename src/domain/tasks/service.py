@@ -85,13 +85,12 @@ class TaskService:
         """
         caller.require(Scope.TASKS)
         check_bounds(submit)
-        async with self._transactions.begin() as transaction:
+        alone = once is None and isinstance(submit.payload, ToolPayload)
+        # Such a task is one call on the store; with others it is kept together with what else is.
+        opened = self._transactions.single() if alone else self._transactions.begin()
+        async with opened as transaction:
             task, _ = await acted_once(
-                transaction,
-                caller.id,
-                once,
-                Task,
-                lambda: self._submit(transaction, caller, submit),
+                transaction, caller.id, once, Task, lambda: self.add(transaction, caller, submit)
             )
         self.wake(task)
         return task
@@ -99,9 +98,6 @@ class TaskService:
     def wake(self, task: Task) -> None:
         """Tell workers that a task became due."""
         self._signals.publish(topics.WAKE, {"task_id": task.task_id})
-
-    async def _submit(self, transaction: Transaction, caller: Caller, submit: SubmitTask) -> Task:
-        return await _placed(transaction, await self.add(transaction, caller, submit))
 
     async def add(
         self,

@@ -106,7 +106,7 @@ class Worker:
 
     def adopt(self, task: Task) -> None:
         """Carry out a task that this worker has claimed."""
-        held = Held(task)
+        held = Held(task, freed=self._due.set)
         for earlier in self._of_task(task.task_id):
             # This worker stood still past its lease, and its own attempt is the one that lost it.
             earlier.end(Why.LOST)
@@ -154,11 +154,11 @@ class Worker:
                     self._due.set()
 
     async def _claim(self) -> int:
-        free = self._limits.concurrency - len(self._held)
+        free = self._free
         if free <= 0:
             return 0
         try:
-            async with self._transactions.begin() as transaction:
+            async with self._transactions.single() as transaction:
                 lease = self._limits.lease
                 tasks = await transaction.queue.claim(
                     self.worker_id, lease, free, caps=self._caps()
@@ -170,6 +170,13 @@ class Worker:
             self.adopt(task)
         return len(tasks)
 
+    @property
+    def _free(self) -> int:
+        """How many tasks to claim: the next ones run while the ends of the last are written."""
+        most = self._limits.concurrency
+        runs = sum(held.runs for held in self._held.values())
+        return min(most - runs, 2 * most - len(self._held))
+
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(self._limits.heartbeat.total_seconds())
@@ -177,7 +184,7 @@ class Worker:
             if not held:
                 continue
             try:
-                async with self._transactions.begin() as transaction:
+                async with self._transactions.single() as transaction:
                     pulse = await transaction.queue.heartbeat(
                         self.worker_id, self._limits.lease, tuple(held)
                     )
