@@ -24,6 +24,7 @@ from domain.model.tasks import (
 )
 from domain.ports.models import ModelAnswer, ModelRefused, ModelUnavailable, Usage
 from domain.tasks.agent_run import AgentRun
+from domain.tasks.carrier import Why
 from domain.tasks.group import GroupWriter
 from domain.tasks.recorder import Patience, Recorder
 from domain.tasks.runs import runner_of
@@ -74,7 +75,7 @@ async def taken_over(bench: AgentBench, task_id: TaskId, after: EventKind) -> Ta
     async with bench.working("w"):
         task = await bench.finished(task_id)
     for held in frozen._held.values():
-        held.stop.set()
+        held.end(Why.LOST)
     await frozen.stop(timedelta())
     return task
 

@@ -22,6 +22,7 @@ from domain.model.tasks import (
 )
 from domain.ports.decisions import DecisionQuery
 from domain.ports.models import ModelAnswer
+from domain.tasks.carrier import Why
 from domain.tasks.decisions import Decide, DecisionInvalid, DecisionService, GivenResult
 from domain.tasks.service import SubmitTask
 from tests.domain.agent_bench import AGENT, FROZEN, bench
@@ -100,7 +101,7 @@ async def interrupted(
                 yield room, task_id
         finally:
             for held in frozen._held.values():
-                held.stop.set()
+                held.end(Why.LOST)
             await frozen.stop(timedelta())
 
 

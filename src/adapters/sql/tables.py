@@ -1,6 +1,6 @@
 """The tables, and how the domain's values lie in their columns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +31,8 @@ from domain.model.schedules import ScheduledWork
 from domain.model.servers import ServerSpec
 from domain.model.tasks import Payload, TaskError, TaskProgress
 
+Processor = Callable[[Any], Any]
+
 
 class Utc(TypeDecorator[datetime]):
     """An instant; SQLite keeps no zone, so what is stored is always UTC."""
@@ -41,8 +43,16 @@ class Utc(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         return None if value is None else value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+    def result_processor(self, dialect: Dialect, coltype: object) -> Processor | None:
+        # In place of process_result_value, which costs a call for each value more.
+        parse: Processor | None = self.impl_instance.result_processor(dialect, coltype)
+        if parse is None:
+            return None  # the driver gives instants, and they have their zone
+
+        def instant(value: Any) -> datetime | None:
+            return None if value is None else parse(value).replace(tzinfo=UTC)
+
+        return instant
 
 
 class Json(TypeDecorator[Any]):
@@ -59,8 +69,9 @@ class Json(TypeDecorator[Any]):
     def process_bind_param(self, value: Any, _dialect: Dialect) -> str | None:
         return None if value is None else msgspec.json.encode(value).decode()
 
-    def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
-        return None if value is None else self._decode(value)
+    def result_processor(self, _dialect: Dialect, _coltype: object) -> Processor:
+        decode = self._decode
+        return lambda value: None if value is None else decode(value)
 
 
 metadata = MetaData(

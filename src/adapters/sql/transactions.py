@@ -76,13 +76,14 @@ class SqlTransactions:
 
     @asynccontextmanager
     async def _opened(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        """A connection in a transaction, rolled back at the end unless it was committed."""
+        """A connection, rolled back at the end unless it was committed.
+
+        Its transaction begins with the first statement.
+        """
         connection = engine.connect()
         with translated(self._engines):
             await connection.start()
         try:
-            with translated(self._engines):
-                await connection.begin()
             yield connection
         except BaseException:
             # What went wrong first says more than that the way back is gone too.

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -73,8 +74,9 @@ class Held:
         self.hold = Hold(task_id=task.task_id, attempt=task.attempt)
         self.why: Why | None = None
         self.handed_back = False
-        self.stop = asyncio.Event()
-        self._since = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self.stop: asyncio.Future[None] = loop.create_future()
+        self._since = loop.time()
 
     @property
     def for_s(self) -> float:
@@ -90,7 +92,7 @@ class Held:
         """End its run; the first reason counts."""
         if self.why is None:
             self.why = why
-            self.stop.set()
+            self.stop.set_result(None)
 
 
 class Carrier:
@@ -145,10 +147,9 @@ class Carrier:
         if self._is_late(held):
             return _too_late()  # the store took its time
         run = asyncio.ensure_future(self._runs[type(task.payload)](task, recorder))
-        stop = asyncio.create_task(held.stop.wait())
         timeout = self._left_s(held)
-        await asyncio.wait({run, stop}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
+        either: set[asyncio.Future[Any]] = {run, held.stop}
+        await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if not run.done():
             run.cancel()
             await asyncio.wait({run}, timeout=self._limits.cancel_grace.total_seconds())
