@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from itertools import takewhile
+from itertools import groupby, takewhile
 
 import msgspec
 
@@ -69,6 +69,21 @@ def unanswered(messages: Sequence[Message]) -> tuple[ToolCall, ...]:
     return ()
 
 
+def in_order(messages: Sequence[Message]) -> list[Message]:
+    """The same with the answers of each step in the order of its calls.
+
+    One that a person decided is recorded before those that were made again after it.
+    """
+    ordered: list[Message] = []
+    for are_answers, some in groupby(messages, key=lambda message: message.role is Role.TOOL):
+        part = list(some)
+        if are_answers and ordered:
+            calls = {call.call_id: place for place, call in enumerate(ordered[-1].tool_calls)}
+            part.sort(key=lambda message: calls.get(message.call_id or "", len(calls)))
+        ordered += part
+    return ordered
+
+
 async def run_turn(
     agent: Agent,
     model: LanguageModel,
@@ -101,7 +116,7 @@ async def run_turn(
         if messages[-1].role is Role.ASSISTANT:
             return
         request = ModelRequest(
-            instructions=agent.instructions, messages=tuple(messages), tools=tools
+            instructions=agent.instructions, messages=tuple(in_order(messages)), tools=tools
         )
         async with aclosing(model.answer(request)) as pieces:
             async for piece in pieces:

@@ -159,7 +159,8 @@ async def test_only_calls_without_an_answer_are_made_on_resuming() -> None:
 
     starts = [event.call.call_id for event in events if isinstance(event, CallStarting)]
     assert starts == ["a", "c"]
-    assert len(model.requests) == 1
+    (request,) = model.requests
+    assert request.messages == (*history[:2], answered("a"), answered("b"), answered("c"))
 
 
 async def test_a_turn_whose_last_answer_is_there_asks_nobody() -> None:

@@ -46,6 +46,7 @@ from domain.turn import (
     StepFinished,
     TurnText,
     TurnTooLong,
+    in_order,
     offers,
     run_turn,
     unanswered,
@@ -239,7 +240,7 @@ class _Turn:
         }
         return Finish(
             outcome=Outcome(status=TaskStatus.SUCCEEDED, result=result),
-            messages=tuple(self._messages),
+            messages=tuple(in_order(self._messages)),
         )
 
     def given_up(self, failure: TurnTooLong) -> Finish:
@@ -278,7 +279,7 @@ def finished_steps(events: tuple[TaskEvent, ...]) -> tuple[Message, ...]:
 
 
 def _without_open_calls(messages: list[Message]) -> tuple[Message, ...]:
-    kept = list(messages)
+    kept = in_order(messages)
     while kept and unanswered(kept):
         kept.pop()
     return tuple(kept)
