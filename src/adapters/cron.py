@@ -1,7 +1,7 @@
 """Times of cron expressions, by cronsim, which behaves as Debian's cron does."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
@@ -18,6 +18,8 @@ _ANY = datetime(2026, 1, 1, tzinfo=UTC)
 
 class CronCalendar:
     """Five fields, with names of months and days, and the last or n-th of a kind (`L`, `#`)."""
+
+    grain = timedelta(minutes=1)
 
     def next_after(self, cron: str, timezone: str, after: datetime) -> datetime:
         zone = _zone(timezone)

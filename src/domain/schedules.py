@@ -12,6 +12,7 @@ from domain.model.callers import Caller, Scope
 from domain.model.conversations import ConversationNotFound
 from domain.model.keys import Once
 from domain.model.pages import Page, PageQuery
+from domain.model.retries import RetryPolicy
 from domain.model.schedules import (
     CronInvalid,
     NewSchedule,
@@ -20,7 +21,14 @@ from domain.model.schedules import (
     ScheduledWork,
     ScheduleNotFound,
 )
-from domain.model.tasks import AgentPayload, Fire, FiredAlready, Payload, ScheduleId
+from domain.model.tasks import (
+    AgentPayload,
+    Fire,
+    FiredAlready,
+    OnIndeterminate,
+    Payload,
+    ScheduleId,
+)
 from domain.once import acted_once
 from domain.ports.schedules import Calendar
 from domain.ports.signals import Signals
@@ -34,7 +42,6 @@ OWNERS_SCOPES = frozenset({Scope.READ, Scope.CHAT, Scope.TASKS})
 BATCH = 100
 CHANGE_TRIES = 5
 # A change meets a fire of the same schedule at most once a minute.
-MINUTE = timedelta(minutes=1)
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +67,8 @@ class ScheduleChange(msgspec.Struct, frozen=True, kw_only=True):
     priority: int | msgspec.UnsetType = msgspec.UNSET
     max_attempts: int | msgspec.UnsetType = msgspec.UNSET
     deadline: timedelta | msgspec.UnsetType | None = msgspec.UNSET
+    retry: RetryPolicy | msgspec.UnsetType = msgspec.UNSET
+    on_indeterminate: OnIndeterminate | msgspec.UnsetType = msgspec.UNSET
 
 
 class ScheduleInvalid(Invalid):
@@ -234,19 +243,20 @@ class ScheduleService:
         return self._calendar.next_after(schedule.cron, schedule.timezone, after)
 
     def _latest(self, schedule: Schedule, now: datetime) -> datetime:
-        """The last of its times up to now; they lie on whole minutes."""
+        """The last of its times up to now."""
         first = schedule.next_at
         assert first is not None  # noqa: S101 - it is due
         if self._next(schedule, first) > now:
             return first
-        low, high = 0, (now - first) // MINUTE + 1
+        grain = self._calendar.grain
+        low, high = 0, (now - first) // grain + 1
         while high - low > 1:
             middle = (low + high) // 2
-            if self._next(schedule, first + middle * MINUTE) <= now:
+            if self._next(schedule, first + middle * grain) <= now:
                 low = middle
             else:
                 high = middle
-        return self._next(schedule, first + low * MINUTE)
+        return self._next(schedule, first + low * grain)
 
 
 _TIMES = frozenset({"cron", "timezone", "enabled"})
@@ -264,6 +274,8 @@ def _submit_of(work: ScheduledWork) -> SubmitTask:
         priority=work.priority,
         max_attempts=work.max_attempts,
         deadline=work.deadline,
+        retry=work.retry,
+        on_indeterminate=work.on_indeterminate,
     )
 
 

@@ -20,6 +20,7 @@ from domain.model.callers import LOCAL, Caller, CallerId, Scope, ScopeMissing
 from domain.model.conversations import ConversationId, ConversationNotFound
 from domain.model.keys import IdempotencyKey, Once
 from domain.model.pages import PageQuery
+from domain.model.retries import DEFAULT_RETRY, RetryPolicy
 from domain.model.schedules import (
     CronInvalid,
     Schedule,
@@ -27,7 +28,7 @@ from domain.model.schedules import (
     ScheduledWork,
     ScheduleNotFound,
 )
-from domain.model.tasks import AgentPayload, Payload, Task, TaskId, ToolPayload
+from domain.model.tasks import AgentPayload, OnIndeterminate, Payload, Task, TaskId, ToolPayload
 from domain.ports.storage import StorageUnavailable
 from domain.ports.tasks import TaskQuery
 from domain.schedules import (
@@ -317,12 +318,27 @@ async def test_a_paused_schedule_does_not_fire_nor_catch_up(office: Office) -> N
     assert await office.schedules.fire_due() == 0
 
 
+async def test_a_task_is_retried_and_asked_about_as_its_schedule_says(office: Office) -> None:
+    slow = RetryPolicy(first_delay=timedelta(minutes=5), factor=1)
+    ask = OnIndeterminate.ASK
+    schedule = await office.add()
+    change = ScheduleChange(retry=slow, on_indeterminate=ask)
+    await office.schedules.change(OWNER, schedule.schedule_id, change)
+    assert schedule.next_at is not None
+    office.clock.advance(schedule.next_at - office.clock.now())
+    assert await office.schedules.fire_due() == 1
+    async with office.store.read() as transaction:
+        (task,) = (await transaction.tasks.list(TaskQuery())).items
+    assert (task.retry, task.on_indeterminate) == (slow, ask)
+
+
 async def test_a_change_keeps_what_it_does_not_name(office: Office) -> None:
     schedule = await office.add()
     change = ScheduleChange(name="Other", priority=9, deadline=timedelta(minutes=1))
     changed = await office.schedules.change(OWNER, schedule.schedule_id, change)
     assert (changed.name, changed.work.priority) == ("Other", 9)
     assert changed.work.deadline == timedelta(minutes=1)
+    assert (changed.work.retry, changed.work.on_indeterminate) == (DEFAULT_RETRY, "fail")
     assert (changed.cron, changed.next_at) == (schedule.cron, schedule.next_at)
     assert (changed.work.payload, changed.work.max_attempts) == (TOOL, 2)
 

@@ -15,6 +15,8 @@ NIGHTLY: dict[str, Any] = {
     "task_type": "tool",
     "payload": {"server": "toy", "tool": "echo"},
     "deadline_s": 90,
+    "retry": {"first_delay_s": 30.0, "factor": 3.0, "longest_delay_s": 600.0},
+    "on_indeterminate": "ask",
 }
 
 
@@ -46,7 +48,14 @@ async def test_a_schedule_is_paused_changed_and_removed(world: World) -> None:
 
     paused = await world.client.patch(path, json={"enabled": False})
     turn = {"agent": "general-assistant", "message": "Report"}
-    body = {"task_type": "agent", "payload": turn, "deadline_s": None, "priority": 7}
+    retry = {"first_delay_s": 5.0, "factor": 2.0, "longest_delay_s": 60.0}
+    body: dict[str, Any] = {
+        "task_type": "agent",
+        "payload": turn,
+        "deadline_s": None,
+        "priority": 7,
+    }
+    body |= {"retry": {"first_delay_s": 5}, "on_indeterminate": "fail"}
     changed = await world.client.patch(path, json=body)
     removed = await world.client.delete(path)
 
@@ -54,6 +63,7 @@ async def test_a_schedule_is_paused_changed_and_removed(world: World) -> None:
     assert changed.json()["task_type"] == "agent"
     assert changed.json()["payload"] == turn | {"conversation_id": None, "model": None}
     assert (changed.json()["deadline_s"], changed.json()["priority"]) == (None, 7)
+    assert (changed.json()["retry"], changed.json()["on_indeterminate"]) == (retry, "fail")
     assert (changed.json()["name"], changed.json()["enabled"]) == ("Nightly", False)
     assert removed.status_code == 204
     assert (await world.client.get(path)).status_code == 404

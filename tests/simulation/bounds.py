@@ -43,7 +43,11 @@ def _later(journal: Journal, troubles: Troubles, tag: str, ended: Entry, since: 
     claims = [entry for entry in journal.all("claimed", tag) if entry.at <= ended.at]
     if not claims:
         return 0.0  # nobody held it: its end was the cancel itself
-    return _took(troubles, claims[-1].node, max(since, claims[-1].at), ended.at)
+    begin = max(since, claims[-1].at)
+    for given_up in journal.all("given-up", tag):
+        # Until its lease had passed only a worker could end it that was gone.
+        begin = max(begin, given_up.data["lease"])
+    return _took(troubles, ended.node, begin, ended.at)
 
 
 def _took(troubles: Troubles, node: str, since: float, until: float) -> float:

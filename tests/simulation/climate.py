@@ -1,8 +1,12 @@
 """How hard one run is: its size, what goes wrong in it and how often; all drawn by the seed."""
 
+from collections.abc import Mapping
 from random import Random
 
 import msgspec
+
+from domain.model.tasks import Lane, model_lane, server_lane
+from domain.ports.tasks import UNCAPPED
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,10 +18,14 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     cancels: int = 8
     calls: int = 6
     crashes: int = 3
-    freezes: int = 3
+    freezes: int = 5
     drains: int = 2
     outages: int = 2
     server_troubles: int = 3
+    bursts: int = 1
+    agains: int = 6
+    schedules: int = 1
+    decides: int = 8
     trouble_s: float = 28.0
     settle_s: float = 240.0
 
@@ -34,6 +42,10 @@ BIG = Size(
     drains=5,
     outages=4,
     server_troubles=10,
+    bursts=20,
+    agains=200,
+    schedules=10,
+    decides=100,
     trouble_s=100.0,
     settle_s=600.0,
 )
@@ -83,6 +95,21 @@ CALM = Climate(
 )
 
 
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """How the workers of a run are set."""
+
+    concurrency: int
+    caps: Mapping[Lane, int]
+
+
+def setting(dice: Random) -> Setting:
+    """One of a run."""
+    narrow = {server_lane("files"): 2, model_lane("m"): 2}
+    return Setting(
+        concurrency=dice.choice((6, 6, 2)), caps=dice.choice((UNCAPPED, UNCAPPED, narrow))
+    )
+
+
 def climate(dice: Random) -> Climate:
     """One of a run: every kind of trouble is absent in some runs and frequent in others."""
 
@@ -101,7 +128,7 @@ def climate(dice: Random) -> Climate:
         call_kills=up_to(0.08),
         call_slow=up_to(0.3),
         call_hangs=up_to(0.15),
-        strikes=up_to(0.03),
+        strikes=up_to(0.05),
         boot_fails=up_to(0.3),
         answers_lost=up_to(0.03),
         refused=up_to(0.03),

@@ -16,7 +16,7 @@ from domain.model.tasks import (
 )
 from tests.simulation.journal import Journal
 from tests.simulation.models import well_formed
-from tests.simulation.rows import tag_of
+from tests.simulation.names import tag_of
 from tests.simulation.store import Rack
 
 _LAST = frozenset({EventKind.DONE, EventKind.ERROR})
@@ -44,13 +44,22 @@ def check_events(journal: Journal, rack: Rack, task: Task) -> None:
 
 
 def steps_of(events: Iterable[TaskEvent]) -> list[Message]:
-    """The messages of all recorded steps."""
-    return [
-        message
-        for event in events
-        if event.kind is EventKind.STEP
-        for message in msgspec.convert(event.data, TurnStep).messages
-    ]
+    """The messages of all recorded steps, the answers of each in the order of its calls."""
+    steps: list[list[Message]] = []
+    for event in events:
+        if event.kind is not EventKind.STEP:
+            continue
+        for message in msgspec.convert(event.data, TurnStep).messages:
+            if message.role is Role.TOOL and steps:
+                steps[-1].append(message)
+            else:
+                steps.append([message])
+    return [message for first, *answers in steps for message in (first, *_sorted(first, answers))]
+
+
+def _sorted(first: Message, answers: list[Message]) -> list[Message]:
+    calls = [call.call_id for call in first.tool_calls]
+    return sorted(answers, key=lambda answer: calls.index(answer.call_id or ""))
 
 
 def _text(journal: Journal, tag: str, events: tuple[TaskEvent, ...]) -> None:

@@ -5,11 +5,16 @@ from collections.abc import Iterable
 import msgspec
 
 from tests.simulation.climate import USUAL
-from tests.simulation.faults import queue, servers, work
+from tests.simulation.faults import promises, queue, servers, work
 from tests.simulation.faults.fault import Fault
 from tests.simulation.world import Report, run
 
-FAULTS: dict[str, Fault] = {**queue.faults.all, **work.faults.all, **servers.faults.all}
+FAULTS: dict[str, Fault] = {
+    **queue.faults.all,
+    **work.faults.all,
+    **promises.faults.all,
+    **servers.faults.all,
+}
 MOST_SEEDS = 200
 # Within so many each fault must be found.
 

@@ -34,27 +34,33 @@ from domain.orchestration.supervision import RestartPolicy
 from domain.ports.mcp import Changed, HandshakeFailed, McpSession, Opening, ProgressSink
 from domain.ports.schemas import ArgumentCheck, Fault
 from domain.ports.storage import StorageUnavailable
+from domain.schedules import ScheduleService
 from domain.tasks.agent_run import AgentRun
 from domain.tasks.carrier import Carrier, WorkerLimits
+from domain.tasks.decisions import DecisionService
 from domain.tasks.recorder import Recorder
+from domain.tasks.retention import Retention
 from domain.tasks.runs import Finish, Run, RunOf, ToolRun
 from domain.tasks.service import TaskService
+from domain.tasks.upkeep import Chore, Upkeep
 from domain.tasks.worker import Worker
+from tests.simulation.climate import Setting
 from tests.simulation.journal import Journal
 from tests.simulation.loop import Node, SimulatedLoop
 from tests.simulation.models import SimulatedModel
-from tests.simulation.rows import tag_of
+from tests.simulation.names import tag_of
+from tests.simulation.schedules import Ticks
 from tests.simulation.servers import CALLS_AT_ONCE, SERVERS, NodeLauncher, Outside, ToolServer
 from tests.simulation.signals import Air, NodeSignals
 from tests.simulation.store import Line, NodeTransactions, Rack
 from tests.simulation.troubles import Troubles, TrueClock
 
-LIMITS = WorkerLimits(concurrency=6)
 POLICY = RestartPolicy(
     longest_delay=timedelta(seconds=4), quarantine_after=4, quarantine=timedelta(seconds=15)
 )
 # Shorter than usual, so that a run sees a quarantine and its end.
 DRAIN = timedelta(seconds=2)
+UPKEEP_EVERY = timedelta(seconds=1)
 
 
 SPECS = tuple(
@@ -162,6 +168,8 @@ class Surroundings(Protocol):
     air: Air
     programs: dict[str, ToolServer]
     model: SimulatedModel
+    setting: Setting
+    ticks: Ticks
 
 
 class Life:
@@ -195,10 +203,28 @@ class Life:
             ToolPayload: watched(ToolRun(self.mcp, transactions), outside),
             AgentPayload: watched(AgentRun(self.mcp, models, transactions), outside),
         }
-        carrier = Carrier(transactions, self.signals, runs, chance, LIMITS)
-        self.worker = Worker(WorkerId(machine.name), transactions, self.signals, carrier, LIMITS)
+        limits = WorkerLimits(concurrency=world.setting.concurrency)
+        carrier = Carrier(transactions, self.signals, runs, chance, limits)
+        self.worker = Worker(
+            WorkerId(machine.name),
+            transactions,
+            self.signals,
+            carrier,
+            limits,
+            lambda: world.setting.caps,
+        )
         self.tasks = TaskService(transactions, self.signals, chance, models)
         self.chats = ChatService(transactions, self.tasks, self.worker, chance)
+        self.decisions = DecisionService(transactions, self.signals)
+        self.schedules = ScheduleService(
+            transactions, self.signals, self.tasks, world.ticks, chance
+        )
+        retention = Retention(transactions, self.signals, timedelta(days=1))
+        chores = (
+            Chore(name="overdue", act=retention.end_overdue, every=UPKEEP_EVERY),
+            Chore(name="schedules", act=self.schedules.fire_due, every=UPKEEP_EVERY),
+        )
+        self.upkeep = Upkeep(chores, chance)
         self.ready = False
 
     async def start(self) -> None:
@@ -210,11 +236,13 @@ class Life:
                     break
                 except StorageUnavailable:
                     await asyncio.sleep(0.25)
+        self.upkeep.start()
         self.ready = True
 
     async def stop(self) -> None:
         """As on SIGTERM."""
         self.ready = False
+        await self.upkeep.stop()
         await self.worker.stop(DRAIN)
         await self.fleet.stop()
 

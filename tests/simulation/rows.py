@@ -4,19 +4,12 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from domain.model.tasks import FINISHED, TASK_TRANSITIONS, Task, TaskStatus, ToolPayload
+from domain.model.tasks import FINISHED, TASK_TRANSITIONS, Task, TaskStatus
 from tests.simulation.journal import Journal
-from tests.simulation.troubles import Troubles
+from tests.simulation.names import tag_of
+from tests.simulation.troubles import Troubles, seconds
 
 QUEUED, RUNNING = TaskStatus.QUEUED, TaskStatus.RUNNING
-
-
-def tag_of(task: Task) -> str:
-    """The name under which the clients of a run know a task."""
-    payload = task.payload
-    if isinstance(payload, ToolPayload):
-        return str(payload.arguments.get("key"))
-    return payload.message
 
 
 class RowRules:
@@ -39,10 +32,7 @@ class RowRules:
             self._kept_on(before, after)
         elif after.status is not before.status:
             if before.status is RUNNING:
-                writer = self._troubles.writer()
-                self._journal.require(
-                    writer == before.worker, f"{tag} of {before.worker} was ended by {writer}"
-                )
+                self._ended_by_its_own(before, after, now)
             error = after.error
             self._journal.note(
                 "ended" if after.status in FINISHED else "put-back",
@@ -53,6 +43,18 @@ class RowRules:
             )
         if after.cancel_requested_at is not None and before.cancel_requested_at is None:
             self._journal.note("cancel-kept", tag, status=after.status.value)
+
+    def _ended_by_its_own(self, before: Task, after: Task, now: datetime) -> None:
+        """Upkeep too ends what is overdue and whose worker is gone."""
+        lease, deadline = before.lease_until, after.deadline_at
+        given_up = lease is not None and lease <= now and deadline is not None and deadline <= now
+        if given_up and lease is not None:
+            self._journal.note("given-up", tag_of(after), lease=seconds(lease))
+        writer = self._troubles.writer()
+        self._journal.require(
+            writer == before.worker or (given_up and after.status is TaskStatus.FAILED),
+            f"{tag_of(after)} of {before.worker} was ended by {writer}",
+        )
 
     def _life_cycle(self, before: Task, after: Task) -> None:
         tag = tag_of(after)

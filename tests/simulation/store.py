@@ -14,7 +14,7 @@ from domain.ports.storage import StorageUnavailable
 from domain.ports.system import Clock
 from tests.simulation.journal import Journal
 from tests.simulation.loop import Node, SimulatedLoop
-from tests.simulation.rows import RowRules
+from tests.simulation.rules import WATCHED, Rules
 from tests.simulation.troubles import Troubles
 
 
@@ -87,9 +87,7 @@ class Rack:
     or freezes before it or after it.
     """
 
-    def __init__(
-        self, loop: SimulatedLoop, clock: Clock, journal: Journal, rules: RowRules
-    ) -> None:
+    def __init__(self, loop: SimulatedLoop, clock: Clock, journal: Journal, rules: Rules) -> None:
         self._loop = loop
         self._clock = clock
         self._journal = journal
@@ -113,10 +111,15 @@ class Rack:
         self._journal.require(turn == self._loop.turns, "a transaction waits for something else")
         for rule in transaction.queue.stale:
             self._journal.broke(rule)
-        for task_id, old in self.state.tasks.before.items():  # type: ignore[attr-defined]
-            task = self.state.tasks.get(task_id)
-            if task is not None and task is not old:
-                self._rules.changed(old, task, self._clock.now())
+        self._rules.committed(
+            {name: getattr(self.state, name).before for name in WATCHED},
+            self.state,
+            self._clock.now(),
+        )
+
+    def check(self) -> None:
+        """All is over: hold the rows to what they must be at the end."""
+        self._rules.check(self.state)
 
     def read(self) -> MemoryTransaction:
         """The committed rows."""

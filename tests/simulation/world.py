@@ -20,7 +20,8 @@ from tests.simulation.logs import Logs
 from tests.simulation.loop import SimulatedLoop, SimulatedTask
 from tests.simulation.models import SimulatedModel
 from tests.simulation.nodes import DRAIN, Machine
-from tests.simulation.rows import RowRules
+from tests.simulation.rules import Rules
+from tests.simulation.schedules import Ticks
 from tests.simulation.servers import SERVERS, Outside, ToolServer
 from tests.simulation.signals import Air
 from tests.simulation.store import Rack
@@ -53,7 +54,10 @@ class World:
         self.troubles = Troubles()
         weather = climate.climate(dice("climate"))
         clock = TrueClock(loop)
-        self.rack = Rack(loop, clock, journal, RowRules(journal, self.troubles))
+        self.setting = climate.setting(dice("setting"))
+        self.ticks = Ticks(size.trouble_s)
+        rules = Rules(journal, self.troubles, self.setting.caps, self.ticks)
+        self.rack = Rack(loop, clock, journal, rules)
         self.outside = Outside(dice("outside"), weather, journal)
         self.air = Air(dice("air"), weather.hints_lost)
         eras = dice("eras")
@@ -110,6 +114,10 @@ class World:
             (size.chats, lambda: self._any().ask(clients.chat)),
             (size.cancels, lambda: self._any().ask(clients.cancel)),
             (size.calls, lambda: self._any().ask(clients.call)),
+            (size.bursts, lambda: self._any().ask(clients.burst)),
+            (size.agains, lambda: self._any().ask(clients.again)),
+            (size.decides, lambda: self._any().ask(clients.decide)),
+            (size.schedules, lambda: self._any().ask(clients.schedule)),
             (size.crashes, self._crash),
             (size.drains, lambda: self._any().drain()),
             (size.outages, self._outage),
@@ -191,6 +199,7 @@ class World:
         deadline = self.loop.time() + self.size.settle_s
         while self.loop.time() < deadline:
             await asyncio.sleep(1)
+            self._any().ask(self.clients.decide_all)
             if not self.rack.state.unfinished and all(
                 self._is_quiet(machine) for machine in self.machines
             ):

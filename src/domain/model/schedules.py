@@ -6,7 +6,8 @@ import msgspec
 
 from domain.errors import Conflict, Invalid, NotFound
 from domain.model.callers import CallerId
-from domain.model.tasks import Payload, ScheduleId, TaskId
+from domain.model.retries import DEFAULT_RETRY, RetryPolicy
+from domain.model.tasks import OnIndeterminate, Payload, ScheduleId, TaskId
 
 
 class ScheduleNotFound(NotFound):
@@ -28,6 +29,8 @@ class ScheduledWork(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     max_attempts: int = 3
     deadline: timedelta | None = None
+    retry: RetryPolicy = DEFAULT_RETRY
+    on_indeterminate: OnIndeterminate = OnIndeterminate.FAIL
 
 
 class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):

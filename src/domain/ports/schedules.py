@@ -1,6 +1,6 @@
 """Schedules as rows, and the calendar that tells their times."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from domain.model.callers import CallerId
@@ -10,7 +10,12 @@ from domain.model.tasks import ScheduleId
 
 
 class Calendar(Protocol):
-    """Times that cron expressions name, in the time zones of people."""
+    """Times that cron expressions name, in the time zones of people.
+
+    They lie on whole multiples of `grain`.
+    """
+
+    grain: timedelta
 
     def next_after(self, cron: str, timezone: str, after: datetime) -> datetime:
         """The first time later than `after`, in UTC.

@@ -10,12 +10,19 @@ from litestar.types import Scope
 
 from domain.model.pages import PageQuery
 from domain.model.schedules import Schedule, ScheduledWork
-from domain.model.tasks import AgentPayload, Payload, ScheduleId, TaskType
+from domain.model.tasks import AgentPayload, OnIndeterminate, Payload, ScheduleId, TaskType
 from domain.schedules import AddSchedule, ScheduleChange, ScheduleService
 from entrypoints.http.keys import ONCE, Key
 from entrypoints.http.problems import BodyInvalid
 from entrypoints.http.requests import Cursor, Id, Limit, Service, caller_of, decoded
-from entrypoints.http.task_bodies import AgentWork, Deadline, MaxAttempts, Priority, ToolWork
+from entrypoints.http.task_bodies import (
+    AgentWork,
+    Deadline,
+    MaxAttempts,
+    Priority,
+    RetryGiven,
+    ToolWork,
+)
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Cron = Annotated[
@@ -37,6 +44,8 @@ class _ScheduleBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     priority: Priority = 0
     max_attempts: MaxAttempts = 3
     deadline_s: Deadline | None = None
+    retry: RetryGiven = RetryGiven()
+    on_indeterminate: OnIndeterminate = OnIndeterminate.FAIL
 
     def words(self, payload: Payload) -> AddSchedule:
         work = ScheduledWork(
@@ -44,6 +53,8 @@ class _ScheduleBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             priority=self.priority,
             max_attempts=self.max_attempts,
             deadline=None if self.deadline_s is None else timedelta(seconds=self.deadline_s),
+            retry=self.retry.policy(),
+            on_indeterminate=self.on_indeterminate,
         )
         return AddSchedule(
             name=self.name,
@@ -80,6 +91,8 @@ class ScheduleChangeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     priority: Priority | msgspec.UnsetType = msgspec.UNSET
     max_attempts: MaxAttempts | msgspec.UnsetType = msgspec.UNSET
     deadline_s: Deadline | msgspec.UnsetType | None = msgspec.UNSET
+    retry: RetryGiven | msgspec.UnsetType = msgspec.UNSET
+    on_indeterminate: OnIndeterminate | msgspec.UnsetType = msgspec.UNSET
 
     def words(self) -> ScheduleChange:
         """The same in the domain's words. Raises BodyInvalid."""
@@ -93,6 +106,8 @@ class ScheduleChangeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             priority=self.priority,
             max_attempts=self.max_attempts,
             deadline=timedelta(seconds=seconds) if isinstance(seconds, float) else seconds,
+            retry=self.retry.policy() if isinstance(self.retry, RetryGiven) else self.retry,
+            on_indeterminate=self.on_indeterminate,
         )
 
     def _payload(self) -> Payload | msgspec.UnsetType:
@@ -132,6 +147,8 @@ class ScheduleAnswer(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     max_attempts: int
     deadline_s: float | None
+    retry: RetryGiven
+    on_indeterminate: OnIndeterminate
     owner: str
     created_at: datetime
     next_at: datetime | None
@@ -164,6 +181,8 @@ def _answer(schedule: Schedule) -> ScheduleAnswer:
         priority=work.priority,
         max_attempts=work.max_attempts,
         deadline_s=None if work.deadline is None else work.deadline.total_seconds(),
+        retry=RetryGiven.of(work.retry),
+        on_indeterminate=work.on_indeterminate,
         owner=schedule.owner,
         created_at=schedule.created_at,
         next_at=schedule.next_at,

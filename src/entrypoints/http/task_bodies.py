@@ -1,7 +1,7 @@
 """What is asked of a task over HTTP: its work, and how it is to be carried out."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import msgspec
 
@@ -67,6 +67,15 @@ class RetryGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     first_delay_s: Annotated[float, msgspec.Meta(ge=0, le=DAY_S)] = 1.0
     factor: Annotated[float, msgspec.Meta(ge=1, le=100)] = 2.0
     longest_delay_s: Annotated[float, msgspec.Meta(ge=0, le=DAY_S)] = 60.0
+
+    @classmethod
+    def of(cls, policy: RetryPolicy) -> Self:
+        """The domain's words as they are told."""
+        return cls(
+            first_delay_s=policy.first_delay.total_seconds(),
+            factor=policy.factor,
+            longest_delay_s=policy.longest_delay.total_seconds(),
+        )
 
     def policy(self) -> RetryPolicy:
         """The same in the domain's words."""

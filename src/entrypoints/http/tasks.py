@@ -103,11 +103,7 @@ def _answer(task: Task) -> TaskAnswer:
         priority=task.priority,
         attempt=task.attempt,
         max_attempts=task.max_attempts,
-        retry=RetryGiven(
-            first_delay_s=task.retry.first_delay.total_seconds(),
-            factor=task.retry.factor,
-            longest_delay_s=task.retry.longest_delay.total_seconds(),
-        ),
+        retry=RetryGiven.of(task.retry),
         on_indeterminate=task.on_indeterminate,
         owner=task.owner,
         lane=task.lane,

@@ -9,7 +9,7 @@ from domain.model.tasks import EventKind
 from domain.ports.storage import StorageUnavailable
 from domain.ports.tasks import Entry
 from domain.tasks import agent_run, runs
-from domain.tasks.carrier import Carrier, Held
+from domain.tasks.carrier import Carrier, Held, Why
 from domain.tasks.recorder import Recorder
 from domain.tasks.runs import Indeterminate, ToolRun
 from domain.tasks.worker import Worker
@@ -117,6 +117,15 @@ def _(_right: Function) -> Function:
 )
 def _(right: Function) -> Function:
     return lambda messages: tuple(messages[len(right(messages)) * 0 :])
+
+
+@faults("lost-run-goes-on", "A run does not hear that another took over.", "end", Held)
+def _(right: Function) -> Function:
+    def end(held: Held, why: Why) -> None:
+        if why is not Why.LOST:
+            right(held, why)
+
+    return end
 
 
 @faults("worker-without-polls", "A worker waits for hints alone.", "__init__", Worker)
