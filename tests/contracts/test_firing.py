@@ -9,10 +9,10 @@ from adapters.inmemory.model import ScriptedLanguageModel
 from adapters.inmemory.signals import MemorySignals
 from adapters.inmemory.system import SeededChance
 from domain.agents import Models
+from domain.firing import Firing
 from domain.model.schedules import Schedule
 from domain.model.tasks import ScheduleId
 from domain.ports.tasks import TaskQuery
-from domain.schedules import ScheduleService
 from domain.tasks.service import TaskService
 from tests.contracts.storage import Store
 from tests.contracts.test_schedule_store import LONG_AGO, new_schedule
@@ -23,10 +23,10 @@ YEARLY = "0 0 1 1 *"
 # No new time comes in the middle of a test.
 
 
-def scheduler(store: Store, seed: int) -> ScheduleService:
+def scheduler(store: Store, seed: int) -> Firing:
     chance, signals = SeededChance(seed), MemorySignals()
     tasks = TaskService(store.transactions, signals, chance, Models(ScriptedLanguageModel(()), {}))
-    return ScheduleService(store.transactions, signals, tasks, CronCalendar(), chance)
+    return Firing(store.transactions, signals, tasks, CronCalendar())
 
 
 async def test_of_ten_processes_that_fire_at_once_each_time_brings_one_task(store: Store) -> None:

@@ -15,6 +15,7 @@ from adapters.inmemory.signals import MemorySignals
 from adapters.inmemory.system import ManualClock, SeededChance
 from adapters.inmemory.transactions import MemoryTransaction, MemoryTransactions
 from domain.agents import Models
+from domain.firing import Firing
 from domain.model.agents import Agent, AgentId, AgentNotFound
 from domain.model.callers import LOCAL, Caller, CallerId, Scope, ScopeMissing
 from domain.model.conversations import ConversationId, ConversationNotFound
@@ -91,7 +92,8 @@ class Office:
         self.signals = MemorySignals()
         chance = SeededChance(1)
         tasks = TaskService(self.store, self.signals, chance, Models(ScriptedLanguageModel(()), {}))
-        self.schedules = ScheduleService(self.store, self.signals, tasks, CronCalendar(), chance)
+        self.schedules = ScheduleService(self.store, CronCalendar(), chance)
+        self.firing = Firing(self.store, self.signals, tasks, CronCalendar())
 
     async def add(self, cron: str = "*/10 * * * *", **changes: Any) -> Schedule:
         work = ScheduledWork(payload=changes.pop("payload", TOOL), priority=4, max_attempts=2)
@@ -105,7 +107,7 @@ class Office:
     async def pass_to(self, *when: int) -> int:
         """Move the clock and fire what is due then."""
         self.clock.advance(datetime(2026, *when, tzinfo=UTC) - self.clock.now())  # type: ignore[arg-type, misc]
-        return await self.schedules.fire_due()
+        return await self.firing.fire_due()
 
     async def tasks(self) -> list[Task]:
         """All of them, oldest first."""
@@ -275,7 +277,7 @@ async def test_a_time_that_was_fired_before_brings_no_second_task(office: Office
     async with office.store.begin() as transaction:
         again = msgspec.structs.replace(await office.get(schedule), next_at=at(1, 1, 12, 10))
         await transaction.schedules.replace(again)
-    assert await office.schedules.fire_due() == 0
+    assert await office.firing.fire_due() == 0
     assert len(await office.tasks()) == 1
     schedule = await office.get(schedule)
     assert (schedule.next_at, schedule.last_error) == (at(1, 1, 12, 20), None)
@@ -315,7 +317,7 @@ async def test_a_paused_schedule_does_not_fire_nor_catch_up(office: Office) -> N
         OWNER, schedule.schedule_id, ScheduleChange(enabled=True)
     )
     assert resumed.next_at == at(1, 1, 12, 40)
-    assert await office.schedules.fire_due() == 0
+    assert await office.firing.fire_due() == 0
 
 
 async def test_a_task_is_retried_and_asked_about_as_its_schedule_says(office: Office) -> None:
@@ -326,7 +328,7 @@ async def test_a_task_is_retried_and_asked_about_as_its_schedule_says(office: Of
     await office.schedules.change(OWNER, schedule.schedule_id, change)
     assert schedule.next_at is not None
     office.clock.advance(schedule.next_at - office.clock.now())
-    assert await office.schedules.fire_due() == 1
+    assert await office.firing.fire_due() == 1
     async with office.store.read() as transaction:
         (task,) = (await transaction.tasks.list(TaskQuery())).items
     assert (task.retry, task.on_indeterminate) == (slow, ask)

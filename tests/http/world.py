@@ -118,10 +118,7 @@ class World:
             (HealthService, health),
             (McpService, self.mcp),
             (MeshService, MeshService(self.mcp, models, health, clock)),
-            (
-                ScheduleService,
-                ScheduleService(self.transactions, signals, self.tasks, CronCalendar(), chance),
-            ),
+            (ScheduleService, ScheduleService(self.transactions, CronCalendar(), chance)),
             (StorageInspector, self.inspector),
             (TaskService, self.tasks),
             (WorkerService, WorkerService(self.transactions)),

@@ -21,8 +21,8 @@ from domain.schedules import AddSchedule
 from domain.tasks.decisions import Decide, GivenResult
 from domain.tasks.service import SubmitTask
 from tests.simulation.journal import Journal
+from tests.simulation.life import Life
 from tests.simulation.names import tag_of
-from tests.simulation.nodes import Life
 from tests.simulation.servers import SERVERS, TOOLS
 
 AGENT = AgentId("a")

@@ -18,8 +18,9 @@ from domain.model.tasks import (
 from tests.simulation import bounds, histories
 from tests.simulation.decisions import repeats
 from tests.simulation.journal import Journal
+from tests.simulation.life import POLICY
 from tests.simulation.names import key_of, tag_of
-from tests.simulation.nodes import POLICY, Machine
+from tests.simulation.nodes import Machine
 from tests.simulation.servers import REPEATABLE
 from tests.simulation.store import Rack
 from tests.simulation.troubles import Troubles, seconds

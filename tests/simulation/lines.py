@@ -46,9 +46,15 @@ class LineRules:
         for before, after in left:
             if after.status is TaskStatus.RUNNING:
                 self._went(before)
+        # Some joined and were claimed in one: who joined beside them was not alone.
+        through = {
+            (new.owner, new.priority)
+            for old, new in changes
+            if not (old is not None and _in_line(old)) and new.status is TaskStatus.RUNNING
+        }
         for old, new in changes:
             if _in_line(new) and not (old is not None and _in_line(old)):
-                self._joins(new)
+                self._joins(new, alone=(new.owner, new.priority) not in through)
 
     def _count_running(self, changes: Sequence[Change]) -> None:
         claimed: dict[Lane, Task] = {}
@@ -66,7 +72,7 @@ class LineRules:
                 f"{tag_of(task)} was claimed: {number} of {lane} run, {cap} may",
             )
 
-    def _joins(self, task: Task) -> None:
+    def _joins(self, task: Task, *, alone: bool) -> None:
         self._joined += 1
         self._places[task.task_id] = self._joined
         self._line[task.owner, task.priority] += 1
@@ -75,7 +81,7 @@ class LineRules:
             for other in [*self._alone.values()]:
                 if other.task.priority == task.priority:
                     del self._alone[other.task.task_id]
-        elif self._line[task.owner, task.priority] == 1 and task.lane not in self._caps:
+        elif alone and self._line[task.owner, task.priority] == 1 and task.lane not in self._caps:
             self._alone[task.task_id] = _Waiting(task, self._joined, Counter())
 
     def _went(self, task: Task) -> None:

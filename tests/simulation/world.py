@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from contextvars import Context
 from datetime import timedelta
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -16,10 +17,11 @@ from tests.simulation.clients import AGENT, CALLERS, Clients
 from tests.simulation.climate import CALM, USUAL, Size
 from tests.simulation.faults.fault import Fault
 from tests.simulation.journal import Journal
+from tests.simulation.life import DRAIN
 from tests.simulation.logs import Logs
 from tests.simulation.loop import SimulatedLoop, SimulatedTask
 from tests.simulation.models import SimulatedModel
-from tests.simulation.nodes import DRAIN, Machine
+from tests.simulation.nodes import Machine
 from tests.simulation.rules import Rules
 from tests.simulation.schedules import Ticks
 from tests.simulation.servers import SERVERS, Outside, ToolServer
@@ -232,6 +234,7 @@ def run(seed: int, size: Size = USUAL, fault: Fault | None = None) -> Report:
     """One run, from its seed alone; with a fault in the rules where one is given."""
     loop = SimulatedLoop()
     journal = Journal()
+    loop.set_exception_handler(lambda _loop, context: journal.broken.append(_unhandled(context)))
     gc.disable()
     try:
         with Logs(journal), nullcontext() if fault is None else fault.made():
@@ -251,6 +254,11 @@ def run(seed: int, size: Size = USUAL, fault: Fault | None = None) -> Report:
         asyncio.set_event_loop(None)
         loop.bury()
         gc.enable()
+
+
+def _unhandled(context: dict[str, Any]) -> str:
+    """What nobody caught, be it of the system or of the simulation itself."""
+    return f"{context.get('message')}: {context.get('exception')!r}"
 
 
 async def _observed(world: World) -> None:

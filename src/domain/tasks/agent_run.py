@@ -1,7 +1,6 @@
 """One turn of an agent as a run: each finished step is recorded, so that a next attempt goes on."""
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
@@ -40,6 +39,7 @@ from domain.tasks.runs import (
     runner_of,
     unsure,
 )
+from domain.tasks.steps import answered, shown, step, without_open_calls
 from domain.turn import (
     CallFinished,
     CallStarting,
@@ -49,11 +49,8 @@ from domain.turn import (
     in_order,
     offers,
     run_turn,
-    unanswered,
 )
 
-MOST_SHOWN = 60_000
-# Characters of one tool's answer that a model is shown: some 15,000 tokens.
 FIRST_LISTS = timedelta(seconds=3)
 # Who has just added a server means its tools to be used; one that hangs must not hold up a turn.
 CALL_KEYS = ("server", "tool", "arguments", "is_error", "result")
@@ -247,55 +244,4 @@ class _Turn:
         """The turn's end at its limits; what it did stays in its conversation."""
         error = TaskError(reason="turn-limit", message=failure.message)
         outcome = Outcome(status=TaskStatus.FAILED, error=error)
-        return Finish(outcome=outcome, messages=_without_open_calls(self._messages))
-
-
-def step(message: Message, usage: Usage) -> NewEvent:
-    """The event that keeps a step of a turn."""
-    done = TurnStep(
-        messages=(message,),
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-    )
-    data: dict[str, Any] = msgspec.to_builtins(done)
-    return NewEvent(kind=EventKind.STEP, data=data)
-
-
-def answered(call: Mapping[str, Any], message: Message, result: Mapping[str, Any]) -> NewEvent:
-    """The event that tells a call's answer; `call` is the data of its TOOL_CALL event."""
-    data = {**call, "is_error": message.is_error, "result": result}
-    return NewEvent(kind=EventKind.TOOL_RESULT, data=data)
-
-
-def finished_steps(events: tuple[TaskEvent, ...]) -> tuple[Message, ...]:
-    """The messages of a turn that was ended early, less calls that nothing answers."""
-    messages = [
-        message
-        for event in events
-        if event.kind is EventKind.STEP
-        for message in msgspec.convert(event.data, TurnStep).messages
-    ]
-    return _without_open_calls(messages)
-
-
-def _without_open_calls(messages: list[Message]) -> tuple[Message, ...]:
-    kept = in_order(messages)
-    while kept and unanswered(kept):
-        kept.pop()
-    return tuple(kept)
-
-
-def shown(result: Mapping[str, Any]) -> str:
-    """A tool's result as text for a model: text as it is, other content named."""
-    parts = [
-        block["text"]
-        if isinstance(block, dict) and isinstance(block.get("text"), str)
-        else f"[{block.get('type', 'content') if isinstance(block, dict) else 'content'}]"
-        for block in result["content"]
-    ]
-    if not parts and "structured_content" in result:
-        parts = [msgspec.json.encode(result["structured_content"]).decode()]
-    text = "\n".join(parts)
-    if len(text) <= MOST_SHOWN:
-        return text
-    return f"{text[:MOST_SHOWN]}\n[{len(text) - MOST_SHOWN} more characters were left out]"
+        return Finish(outcome=outcome, messages=without_open_calls(self._messages))

@@ -25,7 +25,6 @@ from domain.model.tasks import (
 from domain.ports.signals import Signals
 from domain.ports.storage import StorageUnavailable, Transactions
 from domain.ports.system import Chance
-from domain.tasks.agent_run import finished_steps
 from domain.tasks.endings import Again, Ask, Ending, Endings, HandBack
 from domain.tasks.group import GroupWriter
 from domain.tasks.recorder import Patience, Recorder
@@ -37,6 +36,7 @@ from domain.tasks.runs import (
     failed,
     indeterminate,
 )
+from domain.tasks.steps import finished_steps
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from domain.ports.models import Usage
 from domain.ports.signals import Signals
 from domain.ports.storage import Transactions
 from domain.tasks import topics
-from domain.tasks.agent_run import answered, shown, step
 from domain.tasks.runs import indeterminate, outcome_of
+from domain.tasks.steps import answered, shown, step
 
 
 class DecisionInvalid(Invalid):

@@ -41,8 +41,8 @@ from domain.ports.storage import Transaction, Transactions
 from domain.ports.system import Chance
 from domain.ports.tasks import NewTask, TaskQuery
 from domain.tasks import topics
-from domain.tasks.agent_run import finished_steps
 from domain.tasks.runs import events_of
+from domain.tasks.steps import finished_steps
 from domain.tasks.stream import POLL_S, StreamEvent, follow
 
 MOST_ATTEMPTS = 20

@@ -68,7 +68,7 @@ async def open_system(settings: Settings, node: Node) -> AsyncIterator[System]:
             AgentService(transactions, models, lambda: _offered(mcp), clock),
             tasks,
             WorkerService(transactions),
-            schedules_of(ground, models),
+            schedules_of(ground),
             ChatService(transactions, tasks, worker, ground.chance),
             health,
             MeshService(mcp, models, health, clock),

@@ -10,7 +10,7 @@ from domain.tasks.retention import Retention
 from domain.tasks.upkeep import Chore, Upkeep
 from entrypoints.settings.values import Settings
 from entrypoints.wiring.ground import Ground
-from entrypoints.wiring.schedules import schedules_of
+from entrypoints.wiring.schedules import firing_of
 
 END_OVERDUE_EVERY = timedelta(seconds=1)
 # Deadlines are given in seconds.
@@ -40,7 +40,7 @@ def start_upkeep(
         ),
         Chore(
             name="fire schedules",
-            act=schedules_of(ground, models).fire_due,
+            act=firing_of(ground, models).fire_due,
             every=FIRE_EVERY,
         ),
         Chore(name="sign the register of workers", act=register.sign, every=SIGN_EVERY),

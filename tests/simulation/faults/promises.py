@@ -10,9 +10,9 @@ from adapters.inmemory.decisions import MemoryDecisions
 from adapters.inmemory.keys import MemoryKeys
 from adapters.inmemory.queue import MemoryQueue
 from adapters.inmemory.schedules import MemorySchedules
+from domain.firing import Firing, submit_of
 from domain.model.callers import Caller, CallerId
 from domain.model.tasks import EventKind, Fire, Task, TaskStatus
-from domain.schedules import ScheduleService, _submit_of
 from domain.tasks import decisions
 from tests.simulation.faults.fault import Faults, Function
 
@@ -74,7 +74,7 @@ def _(right: Function) -> Function:
     "fire-apart-from-its-task",
     "A time is ticked off, then its task kept.",
     "_submit",
-    ScheduleService,
+    Firing,
 )
 def _(_right: Function) -> Function:
     async def submit(service: Any, fired: Any) -> None:
@@ -83,21 +83,19 @@ def _(_right: Function) -> Function:
         async with service._transactions.begin() as transaction:
             fire = Fire(schedule_id=fired.schedule_id, scheduled_for=fired.last_at)
             owner = Caller(id=fired.owner, scopes=frozenset())
-            await service._tasks.add(transaction, owner, _submit_of(fired.work), fire)
+            await service._tasks.add(transaction, owner, submit_of(fired.work), fire)
 
     return submit
 
 
-@faults(
-    "fire-by-every-process", "Nobody looks whether another was first.", "_submit", ScheduleService
-)
+@faults("fire-by-every-process", "Nobody looks whether another was first.", "_submit", Firing)
 def _(right: Function) -> Function:
     async def submit(service: Any, fired: Any) -> None:
         async with service._transactions.begin() as transaction:
             fire = Fire(schedule_id=fired.schedule_id, scheduled_for=fired.last_at)
             owner = Caller(id=fired.owner, scopes=frozenset())
             transaction.tasks._require_fresh = lambda _fire: None
-            await service._tasks.add(transaction, owner, _submit_of(fired.work), fire)
+            await service._tasks.add(transaction, owner, submit_of(fired.work), fire)
         await service._advanced(fired)
 
     return submit

@@ -8,7 +8,7 @@ from domain.errors import Unavailable
 from domain.model.tasks import EventKind
 from domain.ports.storage import StorageUnavailable
 from domain.ports.tasks import Entry
-from domain.tasks import agent_run, runs
+from domain.tasks import agent_run, runs, steps
 from domain.tasks.carrier import Carrier, Held, Why
 from domain.tasks.recorder import Recorder
 from domain.tasks.runs import Indeterminate, ToolRun
@@ -112,8 +112,9 @@ def _(_right: Function) -> Function:
 @faults(
     "open-calls-kept",
     "A turn that was cut off leaves calls without answers in its conversation.",
-    "_without_open_calls",
+    "without_open_calls",
     agent_run,
+    steps,
 )
 def _(right: Function) -> Function:
     return lambda messages: tuple(messages[len(right(messages)) * 0 :])
