@@ -84,6 +84,12 @@ def in_order(messages: Sequence[Message]) -> list[Message]:
     return ordered
 
 
+def _steps_done(messages: Sequence[Message]) -> int:
+    """How often the model has answered since the user's last message."""
+    turn = takewhile(lambda message: message.role is not Role.USER, reversed(messages))
+    return sum(message.role is Role.ASSISTANT for message in turn)
+
+
 async def run_turn(
     agent: Agent,
     model: LanguageModel,
@@ -102,9 +108,7 @@ async def run_turn(
         ModelUnavailable, ModelRefused: from the model.
     """
     messages = list(history)
-    turn = takewhile(lambda message: message.role is not Role.USER, reversed(messages))
-    done = sum(message.role is Role.ASSISTANT for message in turn)
-    for _ in range(done, agent.limits.max_steps):
+    for _ in range(_steps_done(messages), agent.limits.max_steps):
         pending = unanswered(messages)
         for call in pending:
             yield CallStarting(call=call)
@@ -118,16 +122,26 @@ async def run_turn(
         request = ModelRequest(
             instructions=agent.instructions, messages=tuple(in_order(messages)), tools=tools
         )
-        async with aclosing(model.answer(request)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, ModelText):
-                    yield TurnText(text=piece.text)
-                    continue
-                message = Message(role=Role.ASSISTANT, text=piece.text, tool_calls=piece.tool_calls)
-                messages.append(message)
-                yield StepFinished(message=message, usage=piece.usage)
+        async with aclosing(_step(model, request)) as events:
+            async for event in events:
+                if isinstance(event, StepFinished):
+                    messages.append(event.message)
+                yield event
     if messages[-1].role is not Role.ASSISTANT or unanswered(messages):
         raise TurnTooLong(
             f"The turn was ended after {agent.limits.max_steps} steps.",
             max_steps=agent.limits.max_steps,
         )
+
+
+async def _step(
+    model: LanguageModel, request: ModelRequest
+) -> AsyncGenerator[TurnText | StepFinished, None]:
+    """One answer of the model."""
+    async with aclosing(model.answer(request)) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, ModelText):
+                yield TurnText(text=piece.text)
+                continue
+            message = Message(role=Role.ASSISTANT, text=piece.text, tool_calls=piece.tool_calls)
+            yield StepFinished(message=message, usage=piece.usage)

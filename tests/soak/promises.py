@@ -46,12 +46,25 @@ class Outcome:
 
 def bounds(quiet: Quiet, outcome: Outcome) -> list[Bound]:
     """The promises of this run."""
-    load, start, end, watch = outcome.load, outcome.start, outcome.end, outcome.watch
-    most = max(watch.seen, key=lambda seen: seen.resident_mb).resident_mb
+    return [
+        *_answers(outcome),
+        *_left(outcome.start, outcome.end, outcome),
+        Bound(
+            what="processor time of a call beside quiet",
+            measured=outcome.work_s / quiet.work_s,
+            most=MOST_WORK,
+            note=f"{quiet.work_s * 1e6:.0f} -> {outcome.work_s * 1e6:.0f} us",
+        ),
+        slowdown(quiet, outcome.pairs),
+    ]
+
+
+def _answers(outcome: Outcome) -> list[Bound]:
+    load = outcome.load
     return [
         Bound(
             what="calls unanswered past deadline plus 1 s",
-            measured=watch.unanswered,
+            measured=outcome.watch.unanswered,
             most=0,
             note=f"longest {load.longest_s * 1000:.0f} ms, "
             f"of the crashing server {outcome.other.longest_s * 1000:.0f} ms",
@@ -62,6 +75,14 @@ def bounds(quiet: Quiet, outcome: Outcome) -> list[Bound]:
             most=0,
             note=f"{load.answered} calls; crashing: {dict(outcome.other.statuses)}",
         ),
+    ]
+
+
+def _left(start: Footprint, end: Footprint, outcome: Outcome) -> list[Bound]:
+    """What the crashes left behind."""
+    seen = outcome.watch.seen
+    most = max(each.resident_mb for each in seen)
+    return [
         Bound(
             what="growth after the warm-up, MB",
             measured=end.resident_mb - start.resident_mb,
@@ -73,7 +94,7 @@ def bounds(quiet: Quiet, outcome: Outcome) -> list[Bound]:
             measured=abs(end.open_files - start.open_files),
             most=0,
             note=f"{start.open_files} -> {end.open_files}, "
-            f"most {max(seen.open_files for seen in watch.seen)}{_changed(start, end)}",
+            f"most {max(each.open_files for each in seen)}{_changed(start, end)}",
         ),
         Bound(
             what="open files of the database",
@@ -85,16 +106,9 @@ def bounds(quiet: Quiet, outcome: Outcome) -> list[Bound]:
             what="processes more or less than at the start",
             measured=abs(end.processes - start.processes),
             most=0,
-            note=f"{start.processes}, most {max(seen.processes for seen in watch.seen)}; "
+            note=f"{start.processes}, most {max(each.processes for each in seen)}; "
             f"{outcome.crashes} crashes",
         ),
-        Bound(
-            what="processor time of a call beside quiet",
-            measured=outcome.work_s / quiet.work_s,
-            most=MOST_WORK,
-            note=f"{quiet.work_s * 1e6:.0f} -> {outcome.work_s * 1e6:.0f} us",
-        ),
-        slowdown(quiet, outcome.pairs),
     ]
 
 
