@@ -37,6 +37,8 @@ class AttachedStream:
         self._turn = asyncio.Lock()
         self._chunks: list[bytes] = []
         self._held = 0
+        self.taken = 0
+        # Bytes of both kinds of output so far.
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._input_ended = False
@@ -119,6 +121,7 @@ class AttachedStream:
         """Take what came; the number of bytes of diagnostics in it."""
         told = 0
         for source, part in frames.feed(data):
+            self.taken += len(part)
             if source is Source.STDOUT:
                 self._chunks.append(part)
                 self._held += len(part)

@@ -11,6 +11,7 @@ from adapters.docker.containers import Containers
 from adapters.docker.creation import MEMORY_MB
 from domain.model.containers import EngineRefused
 from domain.model.log_tail import LogTail
+from domain.model.metering import Meter
 from domain.model.servers import Limits, Usage
 from domain.ports.engines import EngineUnavailable
 from domain.ports.launching import Exit
@@ -40,12 +41,13 @@ class ContainerChild:
         limits: Limits,
     ) -> None:
         self.container_id = container_id
-        self.usage: Usage | None = None
+        self.limits = limits
+        self.meter = Meter()
         self.out_of_memory = False
+        self._over = ""
         self._stream = stream
         self._tail = tail
         self._containers = containers
-        self._limits = limits
         loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[Exit] = loop.create_future()
         self._ladder: asyncio.Task[Exit] | None = None
@@ -59,6 +61,15 @@ class ContainerChild:
     @property
     def pid(self) -> int | None:
         return None
+
+    @property
+    def usage(self) -> Usage | None:
+        return self.meter.usage
+
+    @property
+    def written(self) -> int:
+        """Bytes that came on standard output and standard error so far."""
+        return self._stream.taken
 
     def log_tail(self) -> tuple[str, ...]:
         return self._tail.lines()
@@ -76,8 +87,10 @@ class ContainerChild:
         if self._exit.done():
             return
         number = code - SHELL_SIGNALS
-        if self.out_of_memory:
-            limit = self._limits.memory_mb or MEMORY_MB
+        if self._over:
+            self._exit.set_result(Exit(signal=SIGKILL, excess=self._over))
+        elif self.out_of_memory:
+            limit = self.limits.memory_mb or MEMORY_MB
             excess = f"it took more memory than its limit of {limit} MB"
             self._exit.set_result(Exit(signal=SIGKILL, excess=excess))
         elif code in NOT_RUN and (fault := self._init_fault()):
@@ -91,6 +104,11 @@ class ContainerChild:
         """What the engine's init says of a program that it could not run, empty where nothing."""
         last = (self._tail.lines() or ("",))[-1]
         return last.partition("] ")[2] if last.startswith(INIT_FAULT) else ""
+
+    async def go_over(self, excess: str) -> None:
+        """It took more than it may: end it with that reason. Raises EngineUnavailable."""
+        self._over = excess
+        await self._containers.kill(self.container_id)
 
     def lost(self, reason: str) -> None:
         """The engine cannot tell any more how it is."""

@@ -72,6 +72,14 @@ class Containers:
         path = f"/containers/{container_id}/start"
         await self._connection.order("POST", path, timeout_s=LONG_S)
 
+    async def kill(self, container_id: str) -> None:
+        """End it at once, if it runs. Raises EngineUnavailable."""
+        try:
+            await self._connection.order("POST", f"/containers/{container_id}/kill")
+        except Refusal as refusal:
+            if refusal.status not in {_CONFLICT, _NOT_FOUND}:
+                raise
+
     async def stop(self, container_id: str, grace: timedelta) -> None:
         """Its stop signal, and after `grace`, in whole seconds, the end."""
         seconds = max(1, ceil(grace.total_seconds()))
@@ -154,9 +162,9 @@ class Containers:
 
     async def usage(self, container_id: str) -> Usage:
         """Two samples a second apart: a rate needs both. Raises ContainerNotFound."""
-        first = await self._sample(container_id)
+        first = await self.sample(container_id)
         await asyncio.sleep(SAMPLE_S)
-        second = await self._sample(container_id)
+        second = await self.sample(container_id)
         spent = second.cpu_stats.cpu_usage.total_usage - first.cpu_stats.cpu_usage.total_usage
         return Usage(
             memory_bytes=second.memory_bytes,
@@ -164,7 +172,8 @@ class Containers:
             cpu_percent=round(max(0, spent) / (SAMPLE_S * 1e9) * 100, 1),
         )
 
-    async def _sample(self, container_id: str) -> Stats:
+    async def sample(self, container_id: str) -> Stats:
+        """What it uses now. Raises ContainerNotFound, EngineUnavailable, EngineRefused."""
         query = {"stream": "false", "one-shot": "true"}
         try:
             return await self._connection.ask(

@@ -15,6 +15,7 @@ from adapters.docker.containers import Containers
 from adapters.docker.creation import GENERATION, SERVER, Labels
 from adapters.docker.events import Watch
 from adapters.docker.images import DockerImages
+from adapters.docker.sampling import Sampling
 from adapters.docker.wire import Event, Listed
 from domain.model.containers import (
     Container,
@@ -46,6 +47,7 @@ class DockerEngine:
         self._containers = Containers(self._connection, labels)
         self.images = DockerImages(self._connection, labels)
         self._children: dict[str, ContainerChild] = {}
+        self._sampling = Sampling(self._containers, self._children)
         self._watch = Watch(self._connection, labels, self._told, self._look_at_all)
         self._returned: Callable[[], None] = lambda: None
         self._closed = False
@@ -94,6 +96,7 @@ class DockerEngine:
             stream = AttachedStream(response, tail)
             child = ContainerChild(container_id, stream, tail, self._containers, limits)
             self._children[container_id] = child
+            self._sampling.start()
             try:
                 await self._containers.start(container_id)
             except BaseException:
@@ -141,7 +144,11 @@ class DockerEngine:
         return tuple(sorted(views, key=lambda view: (view.server, view.container_id)))
 
     async def usage(self, container_id: str) -> Usage:
-        return await self._containers.usage(self._own(container_id).container_id)
+        child = self._own(container_id)
+        usage = await self._containers.usage(child.container_id)
+        seen = child.usage
+        output = 0.0 if seen is None else seen.output_mb_per_s
+        return msgspec.structs.replace(usage, output_mb_per_s=output)
 
     async def logs(self, container_id: str, tail: int) -> AsyncGenerator[str, None]:
         async for line in self._own(container_id).logs(tail):
@@ -152,6 +159,7 @@ class DockerEngine:
         self._closed = True
         await asyncio.gather(*(child.end(grace) for child in tuple(self._children.values())))
         await self._watch.stop()
+        await self._sampling.stop()
         await self._containers.aclose()
         await self._connection.aclose()
 

@@ -10,8 +10,8 @@ from datetime import timedelta
 from adapters.processes.diagnostics import Drain
 from adapters.processes.leftovers import end_marked
 from adapters.processes.pipes import Incoming, Outgoing, PipeStream
-from adapters.processes.usage import Meter
 from domain.model.log_tail import LogTail
+from domain.model.metering import Meter
 from domain.model.servers import Limits, Usage
 from domain.ports.launching import Exit
 

@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from itertools import count
@@ -15,7 +16,8 @@ from pathlib import Path
 from adapters.processes.child import ProcessChild
 from adapters.processes.environment import MARK, child_environment
 from adapters.processes.leftovers import end_marked, start_time
-from adapters.processes.usage import excess, process_table, trees
+from adapters.processes.usage import measured, process_table, trees
+from domain.model.metering import excess
 from domain.model.servers import DEFAULT_LIMITS, Command, Limits, ServerName
 from domain.ports.launching import LaunchFailed
 
@@ -105,7 +107,14 @@ class ProcessLauncher:
                 pids = below[child.guard_pid]
                 if not pids:
                     continue
-                usage = child.meter.read(table, pids, child.written)
+                cpu_s, memory_bytes = measured(table, pids)
+                usage = child.meter.take(
+                    time.monotonic(),
+                    cpu_s=cpu_s,
+                    written=child.written,
+                    memory_bytes=memory_bytes,
+                    processes=len(pids),
+                )
                 over = excess(usage, child.limits, settled=child.meter.settled)
                 if over:
                     child.go_over(over)

@@ -1,13 +1,7 @@
-"""What the trees of processes under the guards use, and when that is too much."""
+"""What the trees of processes under the guards use."""
 
 import os
-import time
 from collections.abc import Iterable, Mapping
-
-from domain.model.servers import Limits, Usage
-
-RATE_WINDOW_S = 10.0
-# A start or one heavy call may use all there is for some seconds; a rate is over a while.
 
 STAT_BYTES = 4096
 # The kernel gives a whole line at once; its 52 fields are far shorter.
@@ -75,52 +69,8 @@ def trees(table: Mapping[int, Process], roots: Iterable[int]) -> dict[int, list[
     return found
 
 
-class Meter:
-    """The use of one tree over time."""
-
-    def __init__(self) -> None:
-        self._samples: list[tuple[float, int, int]] = []
-        self.usage: Usage | None = None
-
-    def read(self, table: Mapping[int, Process], pids: Iterable[int], written: int) -> Usage:
-        """Take one sample; rates are over the window's. `written` is all its output so far."""
-        processes = [table[pid] for pid in pids]
-        now, ticks = time.monotonic(), sum(process.ticks for process in processes)
-        self._samples.append((now, ticks, written))
-        while now - self._samples[0][0] > RATE_WINDOW_S:
-            del self._samples[0]
-        begun, ticks_before, written_before = self._samples[0]
-        seconds = now - begun or 1.0
-        self.usage = Usage(
-            memory_bytes=sum(process.pages for process in processes) * _PAGE,
-            processes=len(processes),
-            cpu_percent=round(max(0, ticks - ticks_before) / _TICKS / seconds * 100, 1),
-            output_mb_per_s=round((written - written_before) / 1e6 / seconds, 3),
-        )
-        return self.usage
-
-    @property
-    def settled(self) -> bool:
-        """Whether the samples cover the window, so that the rate means something."""
-        return self._samples[-1][0] - self._samples[0][0] > RATE_WINDOW_S * 0.8
-
-
-def excess(usage: Usage, limits: Limits, *, settled: bool) -> str:
-    """Which limit is exceeded and by what, empty where none is."""
-    memory_mb = usage.memory_bytes / 1e6
-    if limits.memory_mb is not None and memory_mb > limits.memory_mb:
-        return f"it used {memory_mb:.0f} MB of memory, over its limit of {limits.memory_mb} MB"
-    if limits.processes is not None and usage.processes > limits.processes:
-        return f"it ran {usage.processes} processes, over its limit of {limits.processes}"
-    if limits.cpu_percent is not None and settled and usage.cpu_percent > limits.cpu_percent:
-        return (
-            f"it used {usage.cpu_percent:.0f} % of a core for {RATE_WINDOW_S:g} s, "
-            f"over its limit of {limits.cpu_percent:g} %"
-        )
-    most = limits.output_mb_per_s
-    if most is not None and settled and usage.output_mb_per_s > most:
-        return (
-            f"it wrote {usage.output_mb_per_s:g} MB/s for {RATE_WINDOW_S:g} s, "
-            f"over its limit of {most:g} MB/s"
-        )
-    return ""
+def measured(table: Mapping[int, Process], pids: Iterable[int]) -> tuple[float, int]:
+    """Seconds of processor time and bytes of memory of some processes together."""
+    processes = [table[pid] for pid in pids]
+    ticks = sum(process.ticks for process in processes)
+    return ticks / _TICKS, sum(process.pages for process in processes) * _PAGE
