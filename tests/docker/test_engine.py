@@ -2,9 +2,12 @@
 
 import asyncio
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +22,7 @@ from tests.contracts.engines import NAME, EngineContract, EngineWorld
 from tests.contracts.launching import LONG, SHORT, read_exactly
 from tests.docker.test_contract import ROLES, box
 from tests.real.engine import BOX, Engine
+from tests.system.running import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.containers]
 
@@ -238,3 +242,30 @@ async def test_a_secret_is_not_repeated(engine: DockerEngine) -> None:
     with pytest.raises(LaunchFailed) as failure:
         await engine.launch(NAME, recipe)
     assert "s3cret" not in failure.value.message
+
+
+LEFT_ALONE = """
+import os, signal
+from tests.real.engine import Engine
+engine = Engine()
+engine.start()
+print(engine.path.parent, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_an_engine_does_not_outlive_tests_that_are_killed() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", LEFT_ALONE], stdout=subprocess.PIPE, text=True, check=False
+    ).stdout
+    folder = Path(told.strip())
+    eventually(lambda: not folder.exists(), 60)
+    commands = (_command(process) for process in Path("/proc").glob("[0-9]*"))
+    assert not [command for command in commands if str(folder) in command]
+
+
+def _command(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text("utf-8", "replace")
+    except OSError:
+        return ""

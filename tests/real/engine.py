@@ -5,11 +5,11 @@ It needs root, control groups and Debian's packages docker.io and busybox-static
 
 import io
 import json
-import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -18,8 +18,10 @@ from pathlib import Path
 
 import httpx
 
+from tests.real.undertaker import DOWN_S, bury, end_others
+
+UNDERTAKER = Path(__file__).with_name("undertaker.py")
 UP_S = 60.0
-DOWN_S = 30.0
 BUSYBOX = Path("/bin/busybox")
 APPLETS = ("sh", "cat", "sleep", "printf", "awk", "true", "dd", "head")
 BOX = "sutazai-test/box:1"
@@ -36,6 +38,11 @@ class Engine:
         self.path = folder / "docker.sock"
         self.host = f"unix://{self.path}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._undertaker = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(UNDERTAKER), str(folder)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # what kills the tests is not for it
+        )
 
     def start(self) -> None:
         """Return once it answers."""
@@ -87,7 +94,7 @@ class Engine:
     def kill(self) -> None:
         """End it at once, and the daemon below it; what it ran goes on without it."""
         self._end(signal.SIGKILL)
-        self._end_others("containerd.toml")
+        end_others(self._folder, "containerd.toml")
         (self._folder / "exec/containerd/containerd.pid").unlink(missing_ok=True)
 
     def send(self, number: signal.Signals) -> None:
@@ -113,13 +120,10 @@ class Engine:
             self.start()  # a killed one's containers end with the next
         self.empty()
         self.stop()
-        # A killed engine leaves what it had mounted, and the keepers of its containers.
-        self._end_others("")
-        for line in reversed(Path("/proc/mounts").read_text("utf-8").splitlines()):
-            place = line.split()[1]
-            if place.startswith(f"{self._folder}/"):
-                subprocess.run(["umount", "--lazy", place], check=True)
-        shutil.rmtree(self._folder)
+        bury(self._folder)
+        assert self._undertaker.stdin is not None
+        self._undertaker.stdin.close()
+        self._undertaker.wait()
 
     def empty(self) -> None:
         """Remove every container."""
@@ -138,16 +142,6 @@ class Engine:
         """As `docker kill` does."""
         with self.client() as client:
             client.post(f"/containers/{container_id}/kill").raise_for_status()
-
-    def _end_others(self, word: str) -> None:
-        """Kill what was started for this engine's folder and has `word` on its command line."""
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                command = (process / "cmdline").read_text("utf-8", "replace")
-            except OSError:
-                continue
-            if f"{self._folder}/" in command and word in command:
-                os.kill(int(process.name), signal.SIGKILL)
 
     def bring_in(self, image: str, tar: bytes, changes: Iterable[str] = ()) -> str:
         """Make an image of a tar, without any registry; its id."""
