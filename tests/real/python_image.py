@@ -5,7 +5,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -32,12 +32,12 @@ def python_tar() -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         seen: set[str] = set()
-        for path in sorted({*_interpreter(), *_linked()}):
-            _add(tar, path, str(path).lstrip("/"), seen)
+        for path in sorted({*_interpreter(), *linked(_objects())}):
+            add_file(tar, path, str(path).lstrip("/"), seen)
         for package in ("domain", "entrypoints", "adapters"):
-            _add_tree(tar, ROOT / "src" / package, f"{HOME}/{package}".lstrip("/"), seen)
+            add_tree(tar, ROOT / "src" / package, f"{HOME}/{package}".lstrip("/"), seen)
         msgspec_home = Path(msgspec.__file__).parent
-        _add_tree(tar, msgspec_home, f"{HOME}/msgspec".lstrip("/"), seen)
+        add_tree(tar, msgspec_home, f"{HOME}/msgspec".lstrip("/"), seen)
         add_folders(tar, "tmp/x", seen, mode=0o1777)
     return buffer.getvalue()
 
@@ -53,11 +53,16 @@ def _interpreter() -> Iterator[Path]:
 BASE = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
 
 
-def _linked() -> Iterator[Path]:
-    """Shared libraries of the interpreter and its own extensions, as the loader finds them."""
+def _objects() -> Iterator[Path]:
+    """The interpreter and its own extensions."""
     home = Path(sysconfig.get_path("platstdlib", vars=BASE))
-    objects = [INTERPRETER, *home.glob("lib-dynload/*.so")]
-    objects += Path(msgspec.__file__).parent.glob("*.so")
+    yield INTERPRETER
+    yield from home.glob("lib-dynload/*.so")
+    yield from Path(msgspec.__file__).parent.glob("*.so")
+
+
+def linked(objects: Iterable[Path]) -> Iterator[Path]:
+    """Shared libraries of programs and extensions, as the loader finds them."""
     command = ["ldd", *map(str, objects)]
     output = subprocess.run(command, check=False, capture_output=True, text=True).stdout
     for line in output.splitlines():
@@ -66,13 +71,15 @@ def _linked() -> Iterator[Path]:
                 yield Path(word)
 
 
-def _add_tree(tar: tarfile.TarFile, folder: Path, name: str, seen: set[str]) -> None:
+def add_tree(tar: tarfile.TarFile, folder: Path, name: str, seen: set[str]) -> None:
+    """All files of a folder, but compiled ones of Python's."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
-            _add(tar, path, f"{name}/{path.relative_to(folder)}", seen)
+            add_file(tar, path, f"{name}/{path.relative_to(folder)}", seen)
 
 
-def _add(tar: tarfile.TarFile, path: Path, name: str, seen: set[str]) -> None:
+def add_file(tar: tarfile.TarFile, path: Path, name: str, seen: set[str]) -> None:
+    """One file under a name, with its folders, unless it is there already."""
     if name in seen:
         return
     seen.add(name)

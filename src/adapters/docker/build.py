@@ -26,6 +26,8 @@ def recipe_of(blueprint: Blueprint) -> str:
     """The Dockerfile. JSON forms throughout, so that no word is split, expanded or chained."""
     lines = [f"FROM {blueprint.base}"]
     lines += [f"ENV {name}={json.dumps(text)}" for name, text in blueprint.environment.items()]
+    if blueprint.folder:
+        lines.append(f"WORKDIR {blueprint.folder}")
     lines += [f"RUN {json.dumps(list(step))}" for step in blueprint.steps]
     lines.append("ENTRYPOINT []")
     lines.append(f"CMD {json.dumps(list(blueprint.command))}")

@@ -18,6 +18,8 @@ SCRIPT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 MOST_CHARS = 214
 # npm's own bound on a name.
 HOME = "/tmp"  # noqa: S108 - the only folder that a container of this system can write
+_NPM_PLACE = "/opt/server"
+# Of what is installed globally npx knows the programs alone, and asks the registry for packages.
 _ENVIRONMENT = {
     "HOME": HOME,
     "npm_config_cache": f"{HOME}/.npm",
@@ -42,7 +44,8 @@ def blueprint_of(known: KnownServer, base: str, args: tuple[str, ...]) -> Bluepr
         return Blueprint(
             image=f"{image}:{recipe.version.replace('+', '-')}",
             base=base,
-            steps=(("npm", "install", "--global", "--no-fund", "--no-audit", package),),
+            folder=_NPM_PLACE,
+            steps=(("npm", "install", "--no-fund", "--no-audit", package),),
             environment=_ENVIRONMENT,
             command=("npx", "--no-install", recipe.package, *args),
         )

@@ -116,12 +116,13 @@ class PackageRefused(Invalid):
 class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
     """An image to be built: packages installed on a base, then a program.
 
-    `steps` are run at the build, `command` when it starts; all are lists of words, no shell reads
-    them.
+    `steps` are run at the build, `command` when it starts, both in `folder` or, where that is empty,
+    where the base says. All are lists of words, no shell reads them.
     """
 
     image: str
     base: str
+    folder: str = ""
     steps: tuple[tuple[str, ...], ...]
     environment: Mapping[str, str] = msgspec.field(default_factory=dict)
     command: tuple[str, ...]
