@@ -116,8 +116,8 @@ class PackageRefused(Invalid):
 class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
     """An image to be built: packages installed on a base, then a program.
 
-    `steps` are run at the build, `command` when it starts, both in `folder`, which where it is empty
-    is the base's. All are lists of words, no shell reads them.
+    `steps` are run at the build, `command` when it starts, both in `folder`; an empty one is the
+    base's own. All are lists of words, no shell reads them.
     """
 
     image: str
