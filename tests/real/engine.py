@@ -57,7 +57,6 @@ class Engine:
                 f"--data-root={self._folder / 'data'}",
                 f"--exec-root={self._folder / 'exec'}",
                 f"--pidfile={self._folder / 'pid'}",
-                "--storage-driver=vfs",
                 "--bridge=none",
                 "--iptables=false",
                 *self._more,
