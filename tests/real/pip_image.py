@@ -1,27 +1,27 @@
 """A base image with Python and pip, whose only index is a folder of wheels within it."""
 
-import ensurepip
 import io
 import subprocess
-import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
 
-from tests.real.python_image import BASE, INTERPRETER, add_folders, python_tar
+from tests.real.python_image import INTERPRETER, add_folders, python_tar
 
 PIP = "sutazai-test/pip:1"
 CONFIGURED = b"[global]\nno-index = true\nfind-links = /wheels\nbreak-system-packages = true\n"
-CHANGES = (f"ENV PATH={INTERPRETER.parent}:/usr/local/bin:/usr/bin:/bin",)
+HOME = "/opt/pip"
+# Where distributions look for packages differs, and is not what they say in an environment.
+CHANGES = (f"ENV PATH={INTERPRETER.parent}:/usr/local/bin:/usr/bin:/bin PYTHONPATH={HOME}",)
 LIBRARIES = ("libgcc_s.so.1", "librt.so.1", "libpthread.so.0", "libdl.so.2", "libm.so.6")
 # What is compiled from Rust links to them.
 DOWNLOAD_S = 300
 
 
 def pip_tar(wanted: tuple[str, ...], folder: Path) -> bytes:
-    """The tar of such an image; what is wanted is downloaded to `folder` first."""
+    """The tar of such an image; pip and what is wanted are downloaded to `folder` first."""
     command = [str(INTERPRETER), "-m", "pip", "download", "--quiet", "--only-binary=:all:"]
-    subprocess.run([*command, f"--dest={folder}", *wanted], check=True, timeout=DOWNLOAD_S)
+    subprocess.run([*command, f"--dest={folder}", "pip", *wanted], check=True, timeout=DOWNLOAD_S)
     buffer = io.BytesIO(python_tar())
     with tarfile.open(fileobj=buffer, mode="a") as tar:
         seen = set(tar.getnames())
@@ -34,11 +34,10 @@ def pip_tar(wanted: tuple[str, ...], folder: Path) -> bytes:
                 _add(tar, name, library.read_bytes(), seen)
         for wheel in sorted(folder.glob("*.whl")):
             _add(tar, f"wheels/{wheel.name}", wheel.read_bytes(), seen)
-        site = sysconfig.get_path("purelib", vars=BASE).lstrip("/")
-        (pip,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
+        (pip,) = folder.glob("pip-*.whl")
         with zipfile.ZipFile(pip) as archive:
             for name in archive.namelist():
-                _add(tar, f"{site}/{name}", archive.read(name), seen)
+                _add(tar, f"{HOME}/{name}".lstrip("/"), archive.read(name), seen)
         link = tarfile.TarInfo(str(INTERPRETER.with_name("python3")).lstrip("/"))
         link.type, link.linkname = tarfile.SYMTYPE, INTERPRETER.name
         tar.addfile(link)
