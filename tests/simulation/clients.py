@@ -32,7 +32,7 @@ CALLERS = tuple(
 )
 
 
-BURST = 16
+BURST = 12
 
 
 class _Request(msgspec.Struct):

@@ -56,7 +56,7 @@ POLICY = RestartPolicy(
 )
 # Shorter than usual, so that a run sees a quarantine and its end.
 DRAIN = timedelta(seconds=2)
-UPKEEP_EVERY = timedelta(seconds=1)
+UPKEEP_EVERY = timedelta(seconds=2)
 
 SPECS = tuple(
     ServerSpec(
