@@ -9,7 +9,8 @@ from domain.ports.storage import StorageInspector, Transactions
 from domain.ports.system import Chance, Clock
 from entrypoints.settings.values import Settings
 from entrypoints.wiring.database import opened_database
-from entrypoints.wiring.shared import Shared, opened_shared
+from entrypoints.wiring.shared import Shared
+from entrypoints.wiring.sharing import opened_shared
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,19 +1,11 @@
 """What the processes of one system share beside the database: hints, and what may be lost."""
 
-from contextlib import AsyncExitStack
-
 import msgspec
 
-from adapters.inmemory.cache import MemoryCache
-from adapters.inmemory.limits import MemoryRateLimits
-from adapters.inmemory.signals import MemorySignals
-from domain.health import CacheProbe
 from domain.ports.cache import Cache
 from domain.ports.limits import RateLimits
 from domain.ports.probes import Probe
 from domain.ports.signals import Signals
-from domain.ports.system import Chance, Clock
-from entrypoints.settings.values import Settings
 
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,26 +15,3 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     cache: Cache
     limits: RateLimits
     probe: Probe
-
-
-async def opened_shared(
-    settings: Settings, clock: Clock, chance: Chance, stack: AsyncExitStack
-) -> Shared:
-    """Those over Redis where it is set, else those of one process alone; the stack closes them.
-
-    Raises RedisUnavailable, RedisUrlInvalid.
-    """
-    cache = MemoryCache(clock)
-    alone = Shared(
-        signals=MemorySignals(),
-        cache=cache,
-        limits=MemoryRateLimits(clock),
-        probe=CacheProbe(cache, clock),
-    )
-    if settings.redis_url is None:
-        return alone
-    # redis takes 19 MB: imported only where it is set.
-    from entrypoints.wiring.redis import over_redis  # noqa: PLC0415
-
-    url, within_s = settings.redis_url.reveal(), settings.startup_timeout_s
-    return await over_redis(url, within_s, alone, chance, stack)
