@@ -46,11 +46,9 @@ class LineRules:
         for before, after in left:
             if after.status is TaskStatus.RUNNING:
                 self._went(before)
-        # Some joined and were claimed in one: who joined beside them was not alone.
+        # A claim lets tasks join before it takes some: who joined beside those was not alone.
         through = {
-            (new.owner, new.priority)
-            for old, new in changes
-            if not (old is not None and _in_line(old)) and new.status is TaskStatus.RUNNING
+            (new.owner, new.priority) for _, new in changes if new.status is TaskStatus.RUNNING
         }
         for old, new in changes:
             if _in_line(new) and not (old is not None and _in_line(old)):

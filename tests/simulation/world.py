@@ -23,7 +23,7 @@ from tests.simulation.loop import SimulatedLoop, SimulatedTask
 from tests.simulation.models import SimulatedModel
 from tests.simulation.nodes import Machine
 from tests.simulation.rules import Rules
-from tests.simulation.schedules import Ticks
+from tests.simulation.schedules import NEVER, Ticks
 from tests.simulation.servers import SERVERS, Outside, ToolServer
 from tests.simulation.signals import Air
 from tests.simulation.store import Rack
@@ -202,9 +202,9 @@ class World:
         while self.loop.time() < deadline:
             await asyncio.sleep(1)
             self._any().ask(self.clients.decide_all)
-            if not self.rack.state.unfinished and all(
-                self._is_quiet(machine) for machine in self.machines
-            ):
+            fired = all(each.next_at == NEVER for each in self.rack.state.schedules.values())
+            quiet = all(self._is_quiet(machine) for machine in self.machines)
+            if quiet and fired and not self.rack.state.unfinished:
                 self.journal.note("settled")
                 invariants.check_servers(self.journal, self.machines)
                 return
